@@ -112,3 +112,7 @@ func plain(s string) bool {
 func plainByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_'
 }
+
+// single reports whether each item of the subject is stored as a message of
+// its own.
+func single(subject string) bool { return strings.HasPrefix(subject, subjectAlert) }

@@ -296,24 +296,29 @@ func (x *Tally) GetTimestamp() string {
 type DeadLetter struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Version uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
-	// id is the item's identity; parts of one item share it.
-	Id       []byte `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
-	Received uint64 `protobuf:"fixed64,3,opt,name=received,proto3" json:"received,omitempty"`
-	// stage is input, parse, analysis, correlation, notification or output.
-	Stage string `protobuf:"bytes,4,opt,name=stage,proto3" json:"stage,omitempty"`
+	// id names the dead letter; its parts share it.
+	Id []byte `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// item is the identity of what was given up.
+	Item     []byte `protobuf:"bytes,3,opt,name=item,proto3" json:"item,omitempty"`
+	Received uint64 `protobuf:"fixed64,4,opt,name=received,proto3" json:"received,omitempty"`
+	// stage is input, parse, draft, analysis, correlation, notification or an
+	// output.
+	Stage string `protobuf:"bytes,5,opt,name=stage,proto3" json:"stage,omitempty"`
 	// plugin is who was called, or empty.
-	Plugin   string `protobuf:"bytes,5,opt,name=plugin,proto3" json:"plugin,omitempty"`
-	Node     string `protobuf:"bytes,6,opt,name=node,proto3" json:"node,omitempty"`
-	Attempts uint32 `protobuf:"varint,7,opt,name=attempts,proto3" json:"attempts,omitempty"`
-	Reason   string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	Plugin string `protobuf:"bytes,6,opt,name=plugin,proto3" json:"plugin,omitempty"`
+	Node   string `protobuf:"bytes,7,opt,name=node,proto3" json:"node,omitempty"`
+	// consumer gave it up, and gets it on replay; empty for a refused log.
+	Consumer string `protobuf:"bytes,8,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	// subject is where the item came from.
+	Subject  string `protobuf:"bytes,9,opt,name=subject,proto3" json:"subject,omitempty"`
+	Attempts uint32 `protobuf:"varint,10,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	Reason   string `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`
 	// time is when the item was given up, Unix nanoseconds.
-	Time uint64 `protobuf:"fixed64,9,opt,name=time,proto3" json:"time,omitempty"`
-	// subject is where the item came from and goes on replay.
-	Subject string `protobuf:"bytes,10,opt,name=subject,proto3" json:"subject,omitempty"`
-	Body    []byte `protobuf:"bytes,11,opt,name=body,proto3" json:"body,omitempty"`
+	Time uint64 `protobuf:"fixed64,12,opt,name=time,proto3" json:"time,omitempty"`
+	Body []byte `protobuf:"bytes,13,opt,name=body,proto3" json:"body,omitempty"`
 	// part counts from 0; parts is how many there are.
-	Part          uint32 `protobuf:"varint,12,opt,name=part,proto3" json:"part,omitempty"`
-	Parts         uint32 `protobuf:"varint,13,opt,name=parts,proto3" json:"parts,omitempty"`
+	Part          uint32 `protobuf:"varint,14,opt,name=part,proto3" json:"part,omitempty"`
+	Parts         uint32 `protobuf:"varint,15,opt,name=parts,proto3" json:"parts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -362,6 +367,13 @@ func (x *DeadLetter) GetId() []byte {
 	return nil
 }
 
+func (x *DeadLetter) GetItem() []byte {
+	if x != nil {
+		return x.Item
+	}
+	return nil
+}
+
 func (x *DeadLetter) GetReceived() uint64 {
 	if x != nil {
 		return x.Received
@@ -390,6 +402,20 @@ func (x *DeadLetter) GetNode() string {
 	return ""
 }
 
+func (x *DeadLetter) GetConsumer() string {
+	if x != nil {
+		return x.Consumer
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
 func (x *DeadLetter) GetAttempts() uint32 {
 	if x != nil {
 		return x.Attempts
@@ -409,13 +435,6 @@ func (x *DeadLetter) GetTime() uint64 {
 		return x.Time
 	}
 	return 0
-}
-
-func (x *DeadLetter) GetSubject() string {
-	if x != nil {
-		return x.Subject
-	}
-	return ""
 }
 
 func (x *DeadLetter) GetBody() []byte {
@@ -463,23 +482,25 @@ const file_mesh_proto_rawDesc = "" +
 	"dataSource\x18\x03 \x01(\tR\n" +
 	"dataSource\x12\x14\n" +
 	"\x05count\x18\x04 \x01(\x04R\x05count\x12\x1c\n" +
-	"\ttimestamp\x18\x05 \x01(\tR\ttimestamp\"\xb4\x02\n" +
+	"\ttimestamp\x18\x05 \x01(\tR\ttimestamp\"\xe4\x02\n" +
 	"\n" +
 	"DeadLetter\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\fR\x02id\x12\x1a\n" +
-	"\breceived\x18\x03 \x01(\x06R\breceived\x12\x14\n" +
-	"\x05stage\x18\x04 \x01(\tR\x05stage\x12\x16\n" +
-	"\x06plugin\x18\x05 \x01(\tR\x06plugin\x12\x12\n" +
-	"\x04node\x18\x06 \x01(\tR\x04node\x12\x1a\n" +
-	"\battempts\x18\a \x01(\rR\battempts\x12\x16\n" +
-	"\x06reason\x18\b \x01(\tR\x06reason\x12\x12\n" +
-	"\x04time\x18\t \x01(\x06R\x04time\x12\x18\n" +
-	"\asubject\x18\n" +
-	" \x01(\tR\asubject\x12\x12\n" +
-	"\x04body\x18\v \x01(\fR\x04body\x12\x12\n" +
-	"\x04part\x18\f \x01(\rR\x04part\x12\x14\n" +
-	"\x05parts\x18\r \x01(\rR\x05partsB#Z!github.com/epmesh/epmesh/proto;pbb\x06proto3"
+	"\x02id\x18\x02 \x01(\fR\x02id\x12\x12\n" +
+	"\x04item\x18\x03 \x01(\fR\x04item\x12\x1a\n" +
+	"\breceived\x18\x04 \x01(\x06R\breceived\x12\x14\n" +
+	"\x05stage\x18\x05 \x01(\tR\x05stage\x12\x16\n" +
+	"\x06plugin\x18\x06 \x01(\tR\x06plugin\x12\x12\n" +
+	"\x04node\x18\a \x01(\tR\x04node\x12\x1a\n" +
+	"\bconsumer\x18\b \x01(\tR\bconsumer\x12\x18\n" +
+	"\asubject\x18\t \x01(\tR\asubject\x12\x1a\n" +
+	"\battempts\x18\n" +
+	" \x01(\rR\battempts\x12\x16\n" +
+	"\x06reason\x18\v \x01(\tR\x06reason\x12\x12\n" +
+	"\x04time\x18\f \x01(\x06R\x04time\x12\x12\n" +
+	"\x04body\x18\r \x01(\fR\x04body\x12\x12\n" +
+	"\x04part\x18\x0e \x01(\rR\x04part\x12\x14\n" +
+	"\x05parts\x18\x0f \x01(\rR\x05partsB#Z!github.com/epmesh/epmesh/proto;pbb\x06proto3"
 
 var (
 	file_mesh_proto_rawDescOnce sync.Once

@@ -1,0 +1,62 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Control requests go from commands to all nodes.
+const subjectControl = "epmesh.control."
+
+// Serve answers the control request with this name until ctx ends. answer is
+// called by one goroutine at a time.
+func (b *Bridge) Serve(ctx context.Context, name string, answer func() ([]byte, error)) error {
+	sub, err := b.nc.Subscribe(subjectControl+name, func(m *nats.Msg) {
+		data, err := answer()
+		if err != nil {
+			b.log.Error("cannot answer", "request", name, "error", err)
+			return
+		}
+		_ = m.Respond(data)
+	})
+	if err != nil {
+		return fmt.Errorf("control %s: %w", name, err)
+	}
+	<-ctx.Done()
+	if err := sub.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		return fmt.Errorf("control %s: %w", name, err)
+	}
+	return nil
+}
+
+// Ask sends a control request and gathers the answers of all nodes: it returns
+// once none has come for quiet, and no later than ctx allows.
+func (b *Bridge) Ask(ctx context.Context, name string, quiet time.Duration) ([][]byte, error) {
+	inbox := b.nc.NewInbox()
+	sub, err := b.nc.SubscribeSync(inbox)
+	if err != nil {
+		return nil, fmt.Errorf("control %s: %w", name, err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := b.nc.PublishRequest(subjectControl+name, inbox, nil); err != nil {
+		return nil, fmt.Errorf("control %s: %w", name, err)
+	}
+	var answers [][]byte
+	for {
+		m, err := sub.NextMsg(quiet)
+		switch {
+		case errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrNoResponders), ctx.Err() != nil:
+			return answers, nil
+		case err != nil:
+			return nil, fmt.Errorf("control %s: %w", name, err)
+		}
+		if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
+			return answers, nil
+		}
+		answers = append(answers, m.Data)
+	}
+}

@@ -1,0 +1,197 @@
+package bridge
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// ServerOptions set up the embedded server.
+type ServerOptions struct {
+	Name string
+	// Dir keeps the streams.
+	Dir string
+	// Listen is the address for other clients ("host:port", port 0 for any), or
+	// empty for none.
+	Listen string
+	// SyncInterval is how often writes are synced to disk; 0 syncs every write
+	// before it is acknowledged.
+	SyncInterval time.Duration
+	// MaxPayload bounds one stored message, in bytes.
+	MaxPayload int
+	// AccessFile gets the address and the operator's password for commands run
+	// by the same user, mode 0600; empty for none.
+	AccessFile string
+	Logger     hclog.Logger
+}
+
+// Access is how the commands of the same user reach a node's embedded server.
+type Access struct {
+	URL      string `json:"url"`
+	User     string `json:"user"`
+	Password string `json:"password"`
+}
+
+// ReadAccess reads the file that an embedded server keeps while it runs.
+func ReadAccess(file string) (Access, error) {
+	var a Access
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return a, err
+	}
+	if err := json.Unmarshal(data, &a); err != nil {
+		return a, fmt.Errorf("read %s: %w", file, err)
+	}
+	return a, nil
+}
+
+const (
+	nodeUser     = "node"
+	operatorUser = "operator"
+)
+
+// Server is a JetStream server inside this process.
+type Server struct {
+	srv          *server.Server
+	nodePassword string
+	accessFile   string
+	sync         time.Duration
+}
+
+// StartServer starts an embedded server and waits until it takes connections.
+// Only processes that know a password get in: the node by a random one that
+// never leaves the process, commands by the one in the access file.
+func StartServer(o ServerOptions) (*Server, error) {
+	opts := &server.Options{
+		ServerName:             o.Name,
+		JetStream:              true,
+		StoreDir:               o.Dir,
+		SyncAlways:             o.SyncInterval == 0,
+		SyncInterval:           o.SyncInterval,
+		MaxPayload:             int32(o.MaxPayload),
+		MaxPending:             max(server.MAX_PENDING_SIZE, int64(4*o.MaxPayload)),
+		NoSigs:                 true,
+		DisableJetStreamBanner: true,
+		DontListen:             true,
+	}
+	if o.SyncInterval == 0 {
+		// Metadata is written in the background; its interval stays the server's.
+		opts.SyncInterval = 2 * time.Minute
+	}
+	if o.Listen != "" {
+		host, port, err := net.SplitHostPort(o.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("nats listen address %q: %w", o.Listen, err)
+		}
+		if opts.Port, err = strconv.Atoi(port); err != nil {
+			return nil, fmt.Errorf("nats listen address %q: the port is not a number", o.Listen)
+		}
+		if opts.Port == 0 {
+			opts.Port = server.RANDOM_PORT
+		} else if l, err := net.Listen("tcp", o.Listen); err != nil {
+			// The server would end the process on a busy port.
+			return nil, fmt.Errorf("nats cannot listen on %s: %w (choose another with nats.listen or EPMESH_NATS_LISTEN)", o.Listen, err)
+		} else {
+			l.Close()
+		}
+		opts.Host, opts.DontListen = host, false
+	}
+	s := &Server{nodePassword: rand.Text(), accessFile: o.AccessFile, sync: o.SyncInterval}
+	operatorPassword := rand.Text()
+	opts.Users = []*server.User{
+		{Username: nodeUser, Password: s.nodePassword, AllowedConnectionTypes: map[string]struct{}{"IN_PROCESS": {}}},
+		{Username: operatorUser, Password: operatorPassword, Permissions: operatorPermissions()},
+	}
+	srv, err := server.NewServer(opts)
+	if err != nil {
+		return nil, fmt.Errorf("nats server: %w", err)
+	}
+	logger := o.Logger
+	if logger == nil {
+		logger = hclog.NewNullLogger()
+	}
+	srv.SetLoggerV2(serverLogger{logger}, false, false, false)
+	s.srv = srv
+	go srv.Start()
+	if !srv.ReadyForConnections(30 * time.Second) {
+		s.Shutdown()
+		return nil, fmt.Errorf("nats server: not ready after 30s: see its log; is %s readable and its disk not full?", o.Dir)
+	}
+	if !srv.JetStreamEnabled() {
+		s.Shutdown()
+		return nil, fmt.Errorf("nats server: JetStream could not open %s: see its log", o.Dir)
+	}
+	if o.AccessFile != "" && o.Listen != "" {
+		if err := writeAccess(o.AccessFile, Access{URL: srv.ClientURL(), User: operatorUser, Password: operatorPassword}); err != nil {
+			s.Shutdown()
+			return nil, fmt.Errorf("nats access file: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// operatorPermissions let a person look, and replay dead letters.
+func operatorPermissions() *server.Permissions {
+	return &server.Permissions{
+		Publish:   &server.SubjectPermission{Allow: []string{"$JS.API.>", "epmesh.>"}},
+		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>", "epmesh.>"}},
+	}
+}
+
+func writeAccess(file string, a Access) error {
+	data, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
+		return err
+	}
+	tmp := file + ".new"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.WriteFile(tmp, data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, file)
+}
+
+// Addr is where other clients connect, or empty.
+func (s *Server) Addr() string {
+	if a := s.srv.Addr(); a != nil {
+		return a.String()
+	}
+	return ""
+}
+
+// Shutdown ends the server and returns when its files are closed.
+func (s *Server) Shutdown() {
+	if s.accessFile != "" {
+		_ = os.Remove(s.accessFile)
+	}
+	s.srv.Shutdown()
+	s.srv.WaitForShutdown()
+}
+
+// serverLogger hands the server's log on, one level lower than it thinks of
+// itself: its notices are details of ours.
+type serverLogger struct{ l hclog.Logger }
+
+func (s serverLogger) Noticef(f string, v ...any) { s.l.Debug(trimmed(f, v)) }
+func (s serverLogger) Warnf(f string, v ...any)   { s.l.Warn(trimmed(f, v)) }
+func (s serverLogger) Fatalf(f string, v ...any)  { s.l.Error(trimmed(f, v)) }
+func (s serverLogger) Errorf(f string, v ...any)  { s.l.Error(trimmed(f, v)) }
+func (s serverLogger) Debugf(f string, v ...any)  { s.l.Trace(trimmed(f, v)) }
+func (s serverLogger) Tracef(f string, v ...any)  { s.l.Trace(trimmed(f, v)) }
+
+func trimmed(f string, v []any) string { return strings.TrimSpace(fmt.Sprintf(f, v...)) }

@@ -1,0 +1,273 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Stream names, one a stage.
+const (
+	StreamLog     = "EPMESH_LOG"
+	StreamDraft   = "EPMESH_DRAFT"
+	StreamEvent   = "EPMESH_EVENT"
+	StreamAlert   = "EPMESH_ALERT"
+	StreamMessage = "EPMESH_MESSAGE"
+	StreamDead    = "EPMESH_DEAD"
+)
+
+var streams = []struct {
+	name     string
+	subjects []string
+}{
+	{StreamLog, []string{subjectLog + ">", subjectReplay + "*.log.>"}},
+	{StreamDraft, []string{subjectDraft + ">", subjectReplay + "*.draft.>"}},
+	{StreamEvent, []string{subjectEvent + ">", subjectReplay + "*.event.>"}},
+	{StreamAlert, []string{subjectAlert + ">", subjectReplay + "*.alert.>"}},
+	{StreamMessage, []string{subjectMsg + ">", subjectEngine + ">", subjectReplay + "*.message.>", subjectReplay + "*.engine.>"}},
+	{StreamDead, []string{subjectDead + ">"}},
+}
+
+// Consumer names one durable consumer: who takes which subjects of a stream.
+// All nodes that serve it share its work.
+type Consumer struct {
+	// Stage is parse, draft, analysis, correlation, notification or output.
+	Stage string
+	// Plugin is whom the items are for, or empty for the stage itself.
+	Plugin string
+	Stream string
+	// Subjects are what it takes; a dead letter replayed to it comes besides.
+	Subjects []string
+}
+
+// Name is the consumer's durable name.
+func (c Consumer) Name() string {
+	if c.Plugin == "" {
+		return c.Stage
+	}
+	return c.Stage + "-" + Token(c.Plugin)
+}
+
+// ParseConsumer takes all logs.
+func ParseConsumer() Consumer {
+	return Consumer{Stage: "parse", Stream: StreamLog, Subjects: []string{subjectLog + ">"}}
+}
+
+// DraftConsumer takes the drafts that wait for a parsing plugin.
+func DraftConsumer(plugin string) Consumer {
+	return Consumer{Stage: "draft", Plugin: plugin, Stream: StreamDraft, Subjects: []string{subjectDraft + Token(plugin) + ".>"}}
+}
+
+// AnalysisConsumer takes all events for an analysis plugin.
+func AnalysisConsumer(plugin string) Consumer {
+	return Consumer{Stage: "analysis", Plugin: plugin, Stream: StreamEvent, Subjects: []string{subjectEvent + ">"}}
+}
+
+// CorrelationConsumer takes all alerts for a correlation plugin.
+func CorrelationConsumer(plugin string) Consumer {
+	return Consumer{Stage: "correlation", Plugin: plugin, Stream: StreamAlert, Subjects: []string{subjectAlert + ">"}}
+}
+
+// EventOutputConsumer takes all events for an output plugin.
+func EventOutputConsumer(plugin string) Consumer {
+	return Consumer{Stage: "event-output", Plugin: plugin, Stream: StreamEvent, Subjects: []string{subjectEvent + ">"}}
+}
+
+// AlertOutputConsumer takes all alerts for an output plugin.
+func AlertOutputConsumer(plugin string) Consumer {
+	return Consumer{Stage: "alert-output", Plugin: plugin, Stream: StreamAlert, Subjects: []string{subjectAlert + ">"}}
+}
+
+// NotificationConsumer takes messages for a notification plugin: those of the
+// topics, or where there are none all that plugins send. An engine topic is
+// taken only where it is named; engine lists them.
+func NotificationConsumer(plugin string, topics, engine []string) Consumer {
+	c := Consumer{Stage: "notification", Plugin: plugin, Stream: StreamMessage}
+	if len(topics) == 0 {
+		c.Subjects = []string{subjectMsg + ">"}
+	}
+	for _, t := range topics {
+		c.Subjects = append(c.Subjects, MessageSubject(t))
+		if slices.Contains(engine, t) {
+			c.Subjects = append(c.Subjects, EngineSubject(t))
+		}
+	}
+	return c
+}
+
+// Ensure makes the streams and consumers, or changes them to what is asked.
+// It is called before anything is published: a stream keeps a message for the
+// consumers that it has at that moment. Consumers that are there and not asked
+// for are left, and returned by name: what they would have taken is kept for
+// them.
+func (b *Bridge) Ensure(ctx context.Context, consumers []Consumer) (orphans []string, err error) {
+	for _, s := range streams {
+		if err := b.ensureStream(ctx, s.name, s.subjects); err != nil {
+			return nil, err
+		}
+	}
+	wanted := map[string]bool{}
+	for _, c := range consumers {
+		wanted[c.Name()] = true
+		if err := b.ensureConsumer(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range streams {
+		stream, err := b.js.Stream(ctx, s.name)
+		if err != nil {
+			return nil, fmt.Errorf("stream %s: %w", s.name, err)
+		}
+		names := stream.ConsumerNames(ctx)
+		for name := range names.Name() {
+			if !wanted[name] {
+				orphans = append(orphans, name)
+			}
+		}
+		if err := names.Err(); err != nil {
+			return nil, fmt.Errorf("stream %s: list consumers: %w", s.name, err)
+		}
+	}
+	slices.Sort(orphans)
+	return orphans, nil
+}
+
+func (b *Bridge) ensureStream(ctx context.Context, name string, subjects []string) error {
+	cfg := jetstream.StreamConfig{
+		Name:        name,
+		Description: "epmesh",
+		Subjects:    subjects,
+		// Interest keeps a message until every consumer has done it; a full
+		// stream refuses the new instead of forgetting the old.
+		Retention:  jetstream.InterestPolicy,
+		Discard:    jetstream.DiscardNew,
+		Storage:    jetstream.FileStorage,
+		Replicas:   b.opts.Replicas,
+		Duplicates: b.opts.Duplicates,
+		MaxBytes:   -1,
+	}
+	if b.opts.MaxStore > 0 {
+		cfg.MaxBytes = b.opts.MaxStore
+	}
+	if name == StreamDead {
+		// Dead letters wait for a person, not for a consumer.
+		cfg.Retention = jetstream.LimitsPolicy
+	}
+	if _, err := b.js.CreateOrUpdateStream(ctx, cfg); err != nil {
+		return fmt.Errorf("stream %s: %w", name, err)
+	}
+	return nil
+}
+
+func (b *Bridge) ensureConsumer(ctx context.Context, c Consumer) error {
+	cfg := jetstream.ConsumerConfig{
+		Durable:       c.Name(),
+		Description:   strings.TrimSpace(c.Stage + " " + c.Plugin),
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       b.opts.AckWait,
+		MaxDeliver:    -1, // giving up is ours, see Consume: a server that gives up forgets
+		MaxAckPending: 4096,
+		MaxWaiting:    4096,
+		FilterSubjects: append(slices.Clone(c.Subjects),
+			subjectReplay+c.Name()+".>"),
+		Metadata: map[string]string{"epmesh.stage": c.Stage, "epmesh.plugin": c.Plugin},
+	}
+	if _, err := b.js.CreateOrUpdateConsumer(ctx, c.Stream, cfg); err != nil {
+		return fmt.Errorf("consumer %s: %w", c.Name(), err)
+	}
+	return nil
+}
+
+// Prune deletes a consumer and lets go what was kept for it. It is an error
+// where there is none.
+func (b *Bridge) Prune(ctx context.Context, name string) error {
+	for _, s := range streams {
+		err := b.js.DeleteConsumer(ctx, s.name, name)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return fmt.Errorf("prune %s: %w", name, err)
+		}
+	}
+	return fmt.Errorf("prune %s: no such consumer; epmesh status lists them", name)
+}
+
+// Pending is how much a consumer has before it.
+type Pending struct {
+	Name   string `json:"consumer"`
+	Stage  string `json:"stage"`
+	Plugin string `json:"plugin,omitempty"`
+	Stream string `json:"stream"`
+	// Messages wait in the stream; each holds one or more items.
+	Messages uint64 `json:"pending"`
+	// Unacked are with workers.
+	Unacked int `json:"unacked"`
+	// Redelivered of these came more than once.
+	Redelivered int `json:"redelivered"`
+}
+
+// StreamState is what a stream holds.
+type StreamState struct {
+	Name     string `json:"stream"`
+	Messages uint64 `json:"messages"`
+	Bytes    uint64 `json:"bytes"`
+	MaxBytes int64  `json:"max_bytes"` // 0: no limit
+	Replicas int    `json:"replicas"`
+}
+
+// State asks the server for all streams and consumers of epmesh.
+func (b *Bridge) State(ctx context.Context) ([]StreamState, []Pending, error) {
+	var states []StreamState
+	var pending []Pending
+	for _, s := range streams {
+		stream, err := b.js.Stream(ctx, s.name)
+		if err != nil {
+			return nil, nil, fmt.Errorf("stream %s: %w", s.name, err)
+		}
+		info := stream.CachedInfo()
+		states = append(states, StreamState{
+			Name: s.name, Messages: info.State.Msgs, Bytes: info.State.Bytes,
+			MaxBytes: max(info.Config.MaxBytes, 0), Replicas: info.Config.Replicas,
+		})
+		if info.State.Consumers == 0 {
+			continue
+		}
+		list := stream.ListConsumers(ctx)
+		for c := range list.Info() {
+			pending = append(pending, Pending{
+				Name: c.Name, Stage: c.Config.Metadata["epmesh.stage"], Plugin: c.Config.Metadata["epmesh.plugin"], Stream: s.name,
+				Messages: c.NumPending, Unacked: c.NumAckPending, Redelivered: c.NumRedelivered,
+			})
+		}
+		if err := list.Err(); err != nil {
+			return nil, nil, fmt.Errorf("stream %s: list consumers: %w", s.name, err)
+		}
+	}
+	return states, pending, nil
+}
+
+// Durability says in one line what "stored" survives here. What an external
+// server does with its disks cannot be asked, and is said to be so.
+func (b *Bridge) Durability(ctx context.Context) (string, error) {
+	stream, err := b.js.Stream(ctx, StreamLog)
+	if err != nil {
+		return "", fmt.Errorf("stream %s: %w", StreamLog, err)
+	}
+	replicas := stream.CachedInfo().Config.Replicas
+	if s := b.opts.Server; s != nil {
+		if s.sync == 0 {
+			return "stored means on this machine's disk, synced before the Ack: it survives a crash and a power loss, not the loss of the disk", nil
+		}
+		return fmt.Sprintf("stored means written to this machine's file system, synced every %s: it survives a crash of the process; a power loss takes what came after the last sync", s.sync.Round(time.Millisecond)), nil
+	}
+	if replicas == 1 {
+		return "stored means in a file of one external server: what that survives is its sync_interval's to say; its loss is a loss", nil
+	}
+	return fmt.Sprintf("stored means in files of a majority of %d external servers: it survives the loss of %d of them; what a power loss of all takes is their sync_interval's to say", replicas, (replicas-1)/2), nil
+}
