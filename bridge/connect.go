@@ -136,7 +136,7 @@ func (b *Bridge) natsOptions() (string, []nats.Option, error) {
 	}
 	switch {
 	case o.Server != nil:
-		return "", append(opts, nats.InProcessServer(o.Server.srv), nats.UserInfo(nodeUser, o.Server.nodePassword)), nil
+		return "", append(opts, o.Server.connectOptions()...), nil
 	case o.Context != "":
 		url, more, err := readContext(o.Context)
 		return url, append(opts, more...), err

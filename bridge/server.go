@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 )
 
 // ServerOptions set up the embedded server.
@@ -195,3 +196,8 @@ func (s serverLogger) Debugf(f string, v ...any)  { s.l.Trace(trimmed(f, v)) }
 func (s serverLogger) Tracef(f string, v ...any)  { s.l.Trace(trimmed(f, v)) }
 
 func trimmed(f string, v []any) string { return strings.TrimSpace(fmt.Sprintf(f, v...)) }
+
+// connectOptions are what a connection inside this process needs.
+func (s *Server) connectOptions() []nats.Option {
+	return []nats.Option{nats.InProcessServer(s.srv), nats.UserInfo(nodeUser, s.nodePassword)}
+}

@@ -53,7 +53,7 @@ func (b *Bridge) Tap(ctx context.Context, filter TapFilter, ready func(), f func
 		}
 		subs = append(subs, sub)
 	}
-	if err := b.nc.FlushWithContext(ctx); err != nil {
+	if err := b.nc.FlushTimeout(storeTimeout); err != nil {
 		return 0, fmt.Errorf("tap %s: %w", filter.Stage, err)
 	}
 	if ready != nil {
