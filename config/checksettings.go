@@ -58,8 +58,8 @@ func (l *loader) checkBounds() {
 	}
 	l.between("nats.replicas", s.NATS.Replicas, 1, 5)
 	payload := within("nats.max_payload", s.NATS.MaxPayload, 64*KiB, 64*MiB)
-	if s.NATS.MaxStore != 0 {
-		within("nats.max_store", s.NATS.MaxStore, MiB, 1<<20*GiB)
+	if s.NATS.MaxStore != 0 && s.NATS.MaxStore < MiB {
+		l.fail("nats.max_store", "", "%s is out of range: at least %s, or 0 for no limit", s.NATS.MaxStore, MiB)
 	}
 	window := l.lasts("nats.duplicate_window", s.NATS.Duplicates, time.Second, 7*24*time.Hour)
 	log := within("input.max_log", s.Input.MaxLog, KiB, 48*MiB)
@@ -201,7 +201,11 @@ func (l *loader) address(path, text string) {
 	host, port, err := net.SplitHostPort(text)
 	switch {
 	case err != nil:
-		l.fail(path, "write host:port, such as 127.0.0.1:7480; an IPv6 host in brackets", "%q is no address to listen on", text)
+		hint := "write host:port, such as 127.0.0.1:7480; an IPv6 host in brackets"
+		if validPort(text, 0) {
+			hint = "write 127.0.0.1:" + text + ", or :" + text + " for all addresses of the host"
+		}
+		l.fail(path, hint, "%q is no address to listen on", text)
 	case !validPort(port, 0):
 		l.fail(path, "a port is a number from 1 to 65535, or 0 for a free one", "%q has no valid port", text)
 	case strings.ContainsFunc(host, unicode.IsSpace):

@@ -130,9 +130,7 @@ func (d *decoder) mapping(m protoreflect.Message, fd protoreflect.FieldDescripto
 	values := m.Mutable(fd).Map()
 	for _, p := range d.pairs(n, depth) {
 		path := name + "." + p.key
-		if _, is := oldBool(p.at); is {
-			d.add(Warning, p.at.Line, p.at.Column, "put it in quotes", "the reference engine reads the key %s as a boolean; here it is the text", p.key)
-		}
+		d.freeKey(p)
 		d.place[path] = Position{File: d.file, Line: p.at.Line, Column: p.at.Column}
 		key := protoreflect.ValueOfString(p.key).MapKey()
 		if isValue(fd.MapValue().Message()) {
@@ -142,6 +140,13 @@ func (d *decoder) mapping(m protoreflect.Message, fd protoreflect.FieldDescripto
 		} else if v, ok := d.scalar(m, fd.MapValue(), p.value, path, depth+1); ok {
 			values.Set(key, v)
 		}
+	}
+}
+
+// freeKey warns of a key whose meaning depends on the version of YAML.
+func (d *decoder) freeKey(p pair) {
+	if b, is := oldBool(p.at); is {
+		d.add(Warning, p.at.Line, p.at.Column, "put it in quotes", "the reference engine reads the key %s as %t; here it is the text", p.key, b)
 	}
 }
 
@@ -197,6 +202,7 @@ func (d *decoder) value(n *yaml.Node, name string, depth int) *structpb.Value {
 	case yaml.MappingNode:
 		fields := make(map[string]*structpb.Value, len(n.Content)/2)
 		for _, p := range d.pairs(n, depth) {
+			d.freeKey(p)
 			if v := d.value(p.value, name+"."+p.key, depth+1); v != nil {
 				fields[p.key] = v
 			}

@@ -25,7 +25,13 @@ func (s Settings) GoString() string { return s.String() }
 func (n NATS) Redacted() NATS {
 	urls := strings.Split(n.URL, ",")
 	for i, u := range urls {
-		urls[i] = redactURL(strings.TrimSpace(u))
+		u = strings.TrimSpace(u)
+		// A comma within a password cuts it in two: then nothing can be shown.
+		if strings.Contains(n.URL, "@") && (!strings.Contains(u, "://") || !validURL(u)) {
+			n.URL = "xxxxx"
+			return n
+		}
+		urls[i] = redactURL(u)
 	}
 	n.URL = strings.Join(urls, ",")
 	return n
