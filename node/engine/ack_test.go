@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -223,60 +222,6 @@ func TestOtherErrorsAreTriedAgain(t *testing.T) {
 	}
 }
 
-func TestStopStoresAndAcksWhatWasTaken(t *testing.T) {
-	st := &store{gate: make(chan struct{}), entered: make(chan int, 100)}
-	srv, stop := start(t, engine.Options{Publisher: st, Dead: st, Drain: 10 * time.Second})
-	in := input(t, srv)
-	for i := range 10 {
-		if err := in.Send(&pb.Log{Id: fmt.Sprint(i), Raw: "r"}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	eventually(t, "all are received", func() bool { return srv.Inputs()[0].Received == 10 })
-	stopped := make(chan error)
-	go func() { stopped <- stop() }()
-	eventually(t, "it stops", func() bool { return srv.Check() != nil })
-	close(st.gate)
-	last := ""
-	for {
-		ack, err := in.Recv()
-		if err != nil {
-			if status.Code(err) != codes.Unavailable || strings.Contains(err.Error(), "EOF") {
-				t.Errorf("the stream ended with %v", err)
-			}
-			break
-		}
-		last = ack.LastId
-	}
-	if last != "9" || len(st.stored()) != 10 {
-		t.Errorf("acked %q, stored %d", last, len(st.stored()))
-	}
-	if err := <-stopped; err != nil {
-		t.Error(err)
-	}
-}
-
-func TestStopGivesUpAtItsDeadline(t *testing.T) {
-	st := &store{gate: make(chan struct{}), entered: make(chan int, 100)}
-	srv, stop := start(t, engine.Options{Publisher: st, Dead: st, Drain: 20 * time.Millisecond})
-	in := input(t, srv)
-	for i := range 10 {
-		if err := in.Send(&pb.Log{Id: fmt.Sprint(i), Raw: "r"}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	eventually(t, "all are received", func() bool { return srv.Inputs()[0].Received == 10 })
-	if err := stop(); err != nil {
-		t.Error(err)
-	}
-	if ack, err := in.Recv(); status.Code(err) != codes.Unavailable {
-		t.Errorf("got ack %v, error %v", ack, err)
-	}
-	if got := srv.Inputs()[0]; got.Abandoned != 10 || got.InFlight != 0 || got.Stored != 0 || got.Streams != 0 {
-		t.Errorf("counted %+v", got)
-	}
-}
-
 func TestASenderThatGoesAwayLosesNothingThatWasTaken(t *testing.T) {
 	st := &store{gate: make(chan struct{}), entered: make(chan int, 100)}
 	srv, _ := start(t, engine.Options{Publisher: st, Dead: st})
@@ -317,5 +262,27 @@ func TestASenderThatReadsNoAcksIsNotHeldUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		last = ack.LastId
+	}
+}
+
+func TestALogAboveTheHardLimitEndsItsStreamAlone(t *testing.T) {
+	st := &store{}
+	srv, _ := start(t, engine.Options{Publisher: st, Dead: st})
+	in, other := input(t, srv), input(t, srv)
+	if err := in.Send(&pb.Log{Id: "a", Raw: "r"}); err != nil {
+		t.Fatal(err)
+	}
+	if ack, err := in.Recv(); err != nil || ack.LastId != "a" {
+		t.Fatalf("%v, %v", ack, err)
+	}
+	in.Send(&pb.Log{Id: "b", Raw: strings.Repeat("x", engine.HardLimit)})
+	if ack, err := in.Recv(); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("%v, %v", ack, err)
+	}
+	if err := other.Send(&pb.Log{Id: "c", Raw: "r"}); err != nil {
+		t.Fatal(err)
+	}
+	if ack, err := other.Recv(); err != nil || ack.LastId != "c" {
+		t.Errorf("%v, %v", ack, err)
 	}
 }

@@ -25,12 +25,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // store is a Publisher and DeadLetters in memory.
 type store struct {
 	mu      sync.Mutex
-	calls   int
 	items   []bridge.Item
 	refused []engine.Refused
 
 	// gate holds every Publish back until it is closed; nil holds nothing.
 	gate chan struct{}
+	// delay is how long a Publish takes.
+	delay time.Duration
 	// entered gets a value when a Publish begins, if it is not nil.
 	entered chan int
 	// publish and dead, where set, may fail a call before it stores anything.
@@ -53,9 +54,15 @@ func (s *store) Publish(ctx context.Context, items ...bridge.Item) error {
 			return ctx.Err()
 		}
 	}
+	if s.delay > 0 {
+		select {
+		case <-time.After(s.delay):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.calls++
 	if s.publish != nil {
 		if err := s.publish(items); err != nil {
 			return err
@@ -132,8 +139,13 @@ func start(tb testing.TB, opt engine.Options) (srv *engine.Server, stop func() e
 // dial connects to a server.
 func dial(tb testing.TB, srv *engine.Server, opts ...grpc.DialOption) *grpc.ClientConn {
 	tb.Helper()
+	return dialAt(tb, srv.Path(), opts...)
+}
+
+func dialAt(tb testing.TB, socket string, opts ...grpc.DialOption) *grpc.ClientConn {
+	tb.Helper()
 	opts = append(opts, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	conn, err := grpc.NewClient("unix://"+srv.Path(), opts...)
+	conn, err := grpc.NewClient("unix://"+socket, opts...)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -176,7 +188,12 @@ func (f *frameStream) ack() string {
 // input is an Input stream as the contract's generated client has it.
 func input(tb testing.TB, srv *engine.Server) pb.Engine_InputClient {
 	tb.Helper()
-	st, err := pb.NewEngineClient(dial(tb, srv)).Input(context.Background())
+	return inputAt(tb, srv.Path())
+}
+
+func inputAt(tb testing.TB, socket string) pb.Engine_InputClient {
+	tb.Helper()
+	st, err := pb.NewEngineClient(dialAt(tb, socket)).Input(context.Background())
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -82,8 +82,9 @@ func (s *Server) Serve(ctx context.Context) error {
 		maxBuffered: int64(s.opt.MaxBuffered),
 		window:      s.opt.Window,
 	}
+	r.failing = rate.Sometimes{First: 1, Interval: logInterval}
 	for i := range r.warnings {
-		r.warnings[i] = rate.Sometimes{First: 1, Interval: 10 * time.Second}
+		r.warnings[i] = rate.Sometimes{First: 1, Interval: logInterval}
 	}
 	g := r.newGRPC()
 	failed := make(chan error, 1)
@@ -120,6 +121,10 @@ func (s *Server) Serve(ctx context.Context) error {
 	return err
 }
 
+// logInterval is how often the log says the same thing: a flood of bad logs
+// must not become a flood of lines.
+const logInterval = 10 * time.Second
+
 // run is one call of Serve.
 type run struct {
 	*Server
@@ -127,6 +132,7 @@ type run struct {
 	stopping  chan struct{}
 	room      *semaphore.Weighted
 	receivers sync.WaitGroup
+	failing   rate.Sometimes
 	warnings  [reasons]rate.Sometimes
 
 	publisher   bridge.Publisher

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -109,10 +110,21 @@ func TestSocketsThatCannotBeOpened(t *testing.T) {
 }
 
 func TestServeAgain(t *testing.T) {
-	d := dir(t)
+	srv := engine.New(engine.Options{Dir: dir(t), Publisher: &store{}, Dead: &store{}})
 	for range 2 {
-		_, stop := start(t, engine.Options{Dir: d, Publisher: &store{}, Dead: &store{}})
-		if err := stop(); err != nil {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- srv.Serve(ctx) }()
+		eventually(t, "it serves", func() bool { return srv.Check() == nil })
+		in := input(t, srv)
+		if err := in.Send(&pb.Log{Id: "a", Raw: "r"}); err != nil {
+			t.Fatal(err)
+		}
+		if ack, err := in.Recv(); err != nil || ack.LastId != "a" {
+			t.Errorf("%v, %v", ack, err)
+		}
+		cancel()
+		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	}

@@ -95,7 +95,9 @@ func (r *run) retry(what string, f func() error) error {
 		if r.ctx.Err() != nil {
 			return context.Cause(r.ctx)
 		}
-		r.log.Error("cannot "+what+" what came in, trying again", "error", err, "pause", pause)
+		r.failing.Do(func() {
+			r.log.Error("cannot "+what+" what came in, trying again", "error", err)
+		})
 		select {
 		case <-time.After(pause):
 		case <-r.ctx.Done():
