@@ -44,6 +44,9 @@ func (p *Path) String() string { return p.text }
 // Parts are the keys and indexes on the way. They are not to be changed.
 func (p *Path) Parts() []string { return p.parts }
 
+// Special reports whether gjson reads more into the path than keys and indexes.
+func (p *Path) Special() bool { return p.special }
+
 // Hash spreads paths over small tables; equal paths have equal hashes.
 func (p *Path) Hash() uint32 { return p.hash }
 

@@ -132,11 +132,7 @@ func LookupSpecial(c Container, p *Path) Value {
 	case gjson.String:
 		return Value{Kind: String, Text: r.Str}
 	case gjson.Number:
-		raw := r.Raw
-		if raw == "" { // a count
-			raw = numberText("x", r.Num)
-		}
-		return Value{Kind: Number, Num: r.Num, Text: raw}
+		return Value{Kind: Number, Num: r.Num, Text: r.Raw}
 	case gjson.True:
 		return Value{Kind: True}
 	case gjson.False:
@@ -154,9 +150,6 @@ func LookupSpecial(c Container, p *Path) Value {
 	}
 	return Value{}
 }
-
-// Special reports whether a path uses gjson's extensions.
-func (p *Path) Special() bool { return p.special }
 
 // newKids carves a kids from the arena.
 func (t *Tree) newKids() *kids {

@@ -195,7 +195,7 @@ func TestLargeObject(t *testing.T) {
 	for i := 0; i < 200; i += 3 {
 		key := "k" + strings.Repeat("x", i)
 		delete(want, key)
-		if !tree.Delete(ParsePath("log." + key)) || tree.Delete(ParsePath("log."+key)) {
+		if !tree.Delete(ParsePath("log."+key)) || tree.Delete(ParsePath("log."+key)) {
 			t.Fatalf("delete %s", key)
 		}
 	}

@@ -25,7 +25,8 @@ type Value struct {
 	Kind Kind
 	// Num is the number of a Number; ±Inf where the literal is out of range.
 	Num float64
-	// Text is the text of a String and the literal of a Number.
+	// Text is the text of a String and the literal of a Number, "" where the
+	// number was never written.
 	Text string
 	// Sub is what an Array or Object holds.
 	Sub Container
@@ -70,7 +71,10 @@ func (v Value) String() string {
 // any other number without an exponent.
 func numberText(literal string, num float64) string {
 	digits := literal
-	if len(digits) > 0 && digits[0] == '-' {
+	if digits == "" {
+		return strconv.FormatFloat(num, 'f', -1, 64)
+	}
+	if digits[0] == '-' {
 		digits = digits[1:]
 	}
 	for i := range len(digits) {
@@ -82,4 +86,67 @@ func numberText(literal string, num float64) string {
 		}
 	}
 	return literal
+}
+
+// Descend is the value at the parts of a path below a value.
+func (v Value) Descend(parts []string) Value {
+	for _, part := range parts {
+		switch v.Kind {
+		case Object:
+			v = v.Sub.Member(part)
+		case Array:
+			i, ok := index(part)
+			if !ok {
+				return Value{}
+			}
+			v = v.Sub.Index(i)
+		default:
+			return Value{}
+		}
+	}
+	return v
+}
+
+// AppendJSON appends the value as compact JSON.
+func (v Value) AppendJSON(b []byte) []byte {
+	switch v.Kind {
+	case String:
+		return AppendString(b, v.Text)
+	case Missing, Null:
+		return append(b, "null"...)
+	case Number:
+		if v.Text != "" {
+			return append(b, v.Text...)
+		}
+		if math.IsInf(v.Num, 0) || math.IsNaN(v.Num) {
+			return append(b, "null"...)
+		}
+		return strconv.AppendFloat(b, v.Num, 'g', -1, 64)
+	case Array, Object:
+		return v.Sub.AppendJSON(b)
+	}
+	return append(b, v.String()...)
+}
+
+// AppendContainer appends a container as compact JSON by going through its
+// values.
+func AppendContainer(b []byte, k Kind, c Container) []byte {
+	open, end := byte('['), byte(']')
+	if k == Object {
+		open, end = '{', '}'
+	}
+	b = append(b, open)
+	first := true
+	c.Each(func(key string, v Value) bool {
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+		if k == Object {
+			b = append(AppendString(b, key), ':')
+		}
+		b = v.AppendJSON(b)
+		return true
+	})
+	return append(b, end)
 }
