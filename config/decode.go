@@ -1,0 +1,359 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	pb "github.com/epmesh/epmesh/proto"
+	"go.yaml.in/yaml/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+// decoder reads the messages of the contract from YAML as protobuf's JSON
+// decoder reads them from JSON, but notes every mistake with its place instead
+// of ending at the first.
+type decoder struct {
+	document
+	// at is where each pipeline, step and tenant of the result stands.
+	at map[proto.Message]Position
+	// place is where each value below patterns and plugins stands, by path.
+	place map[string]Position
+}
+
+func decodeConfig(file string, data []byte) (*pb.Config, *decoder) {
+	d := &decoder{at: make(map[proto.Message]Position), place: make(map[string]Position)}
+	d.file, d.lax = file, Warning
+	cfg := &pb.Config{}
+	root := d.parse(data)
+	if root == nil {
+		if !d.failed {
+			d.add(Warning, 1, 1, "", "the file is empty")
+		}
+		return cfg, d
+	}
+	d.message(cfg.ProtoReflect(), behind(root), "", 0)
+	return cfg, d
+}
+
+// message fills m. Name is the path of the value, for messages.
+func (d *decoder) message(m protoreflect.Message, n *yaml.Node, name string, depth int) {
+	if !d.visit(n, depth) {
+		return
+	}
+	fields := m.Descriptor().Fields()
+	if n.Kind != yaml.MappingNode {
+		hint := "known keys: " + strings.Join(names(fields), ", ")
+		if name == "" {
+			hint = "a pipeline file begins with a key such as pipeline, patterns or plugins"
+		}
+		d.wrong(n, name, "a mapping", hint)
+		return
+	}
+	switch m.Interface().(type) {
+	case *pb.Pipeline, *pb.Step, *pb.Tenant:
+		d.at[m.Interface()] = Position{File: d.file, Line: n.Line, Column: n.Column}
+	}
+	var unknown []pair
+	for _, p := range d.pairs(n, depth) {
+		fd := fields.ByJSONName(p.key)
+		if fd == nil {
+			fd = fields.ByTextName(p.key)
+		}
+		if fd == nil {
+			unknown = append(unknown, p)
+			continue
+		}
+		path := strings.TrimPrefix(name+"."+p.key, ".")
+		if p.value.ShortTag() == "!!null" && !isValue(fd.Message()) {
+			continue // as JSON's null: not given
+		}
+		switch {
+		case fd.IsList():
+			d.list(m, fd, p.value, path, depth+1)
+		case fd.IsMap():
+			d.mapping(m, fd, p.value, path, depth+1)
+		case fd.Message() != nil:
+			d.message(m.Mutable(fd).Message(), p.value, path, depth+1)
+		default:
+			if v, ok := d.scalar(m, fd, p.value, path, depth+1); ok {
+				m.Set(fd, v)
+			}
+		}
+	}
+	if _, is := m.Interface().(*pb.Step); is {
+		d.step(m, n, unknown, name)
+		return
+	}
+	for _, p := range unknown {
+		d.unknown(p, name, didYouMean(p.key, names(fields)))
+	}
+}
+
+func (d *decoder) list(m protoreflect.Message, fd protoreflect.FieldDescriptor, n *yaml.Node, name string, depth int) {
+	if !d.visit(n, depth) {
+		return
+	}
+	if n.Kind != yaml.SequenceNode {
+		d.wrong(n, name, "a list", `begin each item with "- "`)
+		return
+	}
+	list := m.Mutable(fd).List()
+	for i, item := range n.Content {
+		item, path := behind(item), name+"["+strconv.Itoa(i)+"]"
+		if fd.Message() != nil {
+			v := list.NewElement()
+			d.message(v.Message(), item, path, depth+1)
+			list.Append(v)
+		} else if v, ok := d.scalar(m, fd, item, path, depth+1); ok {
+			list.Append(v)
+		}
+	}
+}
+
+// mapping fills one of the contract's maps; all of them have text keys, and
+// texts or free values.
+func (d *decoder) mapping(m protoreflect.Message, fd protoreflect.FieldDescriptor, n *yaml.Node, name string, depth int) {
+	if !d.visit(n, depth) {
+		return
+	}
+	if n.Kind != yaml.MappingNode {
+		d.wrong(n, name, "a mapping", "")
+		return
+	}
+	values := m.Mutable(fd).Map()
+	for _, p := range d.pairs(n, depth) {
+		path := name + "." + p.key
+		if _, is := oldBool(p.at); is {
+			d.add(Warning, p.at.Line, p.at.Column, "put it in quotes", "the reference engine reads the key %s as a boolean; here it is the text", p.key)
+		}
+		d.place[path] = Position{File: d.file, Line: p.at.Line, Column: p.at.Column}
+		key := protoreflect.ValueOfString(p.key).MapKey()
+		if isValue(fd.MapValue().Message()) {
+			if v := d.value(p.value, path, depth+1); v != nil {
+				values.Set(key, protoreflect.ValueOfMessage(v.ProtoReflect()))
+			}
+		} else if v, ok := d.scalar(m, fd.MapValue(), p.value, path, depth+1); ok {
+			values.Set(key, v)
+		}
+	}
+}
+
+// scalar reads a text or number for a field of m, or an item of it.
+func (d *decoder) scalar(m protoreflect.Message, fd protoreflect.FieldDescriptor, n *yaml.Node, name string, depth int) (protoreflect.Value, bool) {
+	var none protoreflect.Value
+	if !d.visit(n, depth) {
+		return none, false
+	}
+	if fd.Kind() == protoreflect.StringKind {
+		switch tag := n.ShortTag(); {
+		case n.Kind != yaml.ScalarNode:
+			d.wrong(n, name, "a text", "")
+		case tag == "!!int" || tag == "!!float" || tag == "!!bool":
+			d.wrong(n, name, "a text", "put it in quotes")
+		case tag == "!!null":
+			d.wrong(n, name, "a text", `write "" for an empty one`)
+		default:
+			if _, is := oldBool(n); is {
+				d.add(Warning, n.Line, n.Column, "put it in quotes", "%s: the reference engine reads %s as a boolean and drops the file; here it is the text", name, n.Value)
+			}
+			return protoreflect.ValueOfString(d.text(n)), true
+		}
+		return none, false
+	}
+	// What is a number to protobuf's JSON decoder is decided by it.
+	token, ok := numberToken(n)
+	if ok && fd.IsList() {
+		token = "[" + token + "]"
+	}
+	into := m.New()
+	if !ok || protojson.Unmarshal([]byte(`{"`+fd.JSONName()+`":`+token+"}"), into.Interface()) != nil {
+		d.wrong(n, name, numberRange(fd.Kind()), "")
+		return none, false
+	}
+	if v := into.Get(fd); !fd.IsList() {
+		return v, true
+	} else {
+		return v.List().Get(0), true
+	}
+}
+
+// value reads a free value, as under params and plugins. It returns nil after
+// a mistake.
+func (d *decoder) value(n *yaml.Node, name string, depth int) *structpb.Value {
+	if !d.visit(n, depth) {
+		return nil
+	}
+	if _, key := d.place[name]; !key {
+		d.place[name] = Position{File: d.file, Line: n.Line, Column: n.Column}
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		fields := make(map[string]*structpb.Value, len(n.Content)/2)
+		for _, p := range d.pairs(n, depth) {
+			if v := d.value(p.value, name+"."+p.key, depth+1); v != nil {
+				fields[p.key] = v
+			}
+		}
+		return structpb.NewStructValue(&structpb.Struct{Fields: fields})
+	case yaml.SequenceNode:
+		items := make([]*structpb.Value, 0, len(n.Content))
+		for i, item := range n.Content {
+			if v := d.value(behind(item), name+"["+strconv.Itoa(i)+"]", depth+1); v != nil {
+				items = append(items, v)
+			}
+		}
+		return structpb.NewListValue(&structpb.ListValue{Values: items})
+	}
+	switch n.ShortTag() {
+	case "!!null":
+		return structpb.NewNullValue()
+	case "!!bool":
+		var b bool
+		if n.Decode(&b) == nil {
+			return structpb.NewBoolValue(b)
+		}
+		d.wrong(n, name, "true or false", "")
+		return nil
+	case "!!int", "!!float":
+		var f float64
+		if n.Decode(&f) != nil || math.IsInf(f, 0) || math.IsNaN(f) {
+			d.wrong(n, name, "a finite number", "")
+			return nil
+		}
+		return structpb.NewNumberValue(f)
+	}
+	if b, is := oldBool(n); is {
+		d.add(Warning, n.Line, n.Column, fmt.Sprintf("write %t, or put it in quotes for the text", b), "%s: %s is read as %t, as the reference engine reads it", name, n.Value, b)
+		return structpb.NewBoolValue(b)
+	}
+	return structpb.NewStringValue(d.text(n))
+}
+
+// text is a scalar's text; binary data that is no text is made one.
+func (d *decoder) text(n *yaml.Node) string {
+	if n.ShortTag() != "!!binary" {
+		return n.Value
+	}
+	var s string
+	if err := n.Decode(&s); err != nil {
+		d.add(Error, n.Line, n.Column, "", "this is not base64")
+	}
+	return strings.ToValidUTF8(s, "\ufffd")
+}
+
+// step checks that a step says one thing to do.
+func (d *decoder) step(m protoreflect.Message, n *yaml.Node, unknown []pair, name string) {
+	var kinds []string
+	m.Range(func(fd protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
+		kinds = append(kinds, fd.JSONName())
+		return true
+	})
+	slices.Sort(kinds)
+	known := names(m.Descriptor().Fields())
+	switch {
+	case len(kinds) > 1:
+		d.add(Error, n.Line, n.Column, `begin each with "- "`, "%s: a step is of one kind, not of %d (%s)", name, len(kinds), strings.Join(kinds, ", "))
+	case len(kinds) == 1:
+		for _, p := range unknown {
+			d.unknown(p, name, "if it belongs to the "+kinds[0]+", indent it so that it stands under that")
+		}
+	case len(unknown) > 0:
+		for _, p := range unknown {
+			hint := didYouMean(p.key, known)
+			if p.key == "expand" {
+				hint = "the contract has a message of that name but no step; the reference engine passes over it"
+			}
+			d.add(Error, p.at.Line, p.at.Column, hint, "%s: unknown kind of step %q", name, p.key)
+		}
+	default:
+		d.add(Error, n.Line, n.Column, "a step is written as its kind and settings, such as json: {source: raw}; kinds: "+strings.Join(known, ", "), "%s: the step says nothing to do", name)
+	}
+}
+
+// unknown reports a key that no field has.
+func (d *decoder) unknown(p pair, name, hint string) {
+	d.add(d.lax, p.at.Line, p.at.Column, hint, "%sunknown key %q is ignored", prefix(name), p.key)
+}
+
+func (d *decoder) wrong(n *yaml.Node, name, want, hint string) {
+	d.add(Error, n.Line, n.Column, hint, "%sexpected %s, found %s", prefix(name), want, found(n))
+}
+
+func prefix(name string) string {
+	if name == "" {
+		return ""
+	}
+	return name + ": "
+}
+
+func names(fields protoreflect.FieldDescriptors) []string {
+	out := make([]string, fields.Len())
+	for i := range out {
+		out[i] = fields.Get(i).JSONName()
+	}
+	return out
+}
+
+func isValue(md protoreflect.MessageDescriptor) bool {
+	return md != nil && md.FullName() == "google.protobuf.Value"
+}
+
+// oldBool knows the booleans of YAML 1.1 that are texts in YAML 1.2. The
+// reference engine reads YAML 1.1.
+func oldBool(n *yaml.Node) (value, is bool) {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" || n.Style != 0 {
+		return false, false
+	}
+	switch n.Value {
+	case "y", "Y", "yes", "Yes", "YES", "on", "On", "ON":
+		return true, true
+	case "n", "N", "no", "No", "NO", "off", "Off", "OFF":
+		return false, true
+	}
+	return false, false
+}
+
+// numberToken is a scalar as JSON, if it can be a number.
+func numberToken(n *yaml.Node) (string, bool) {
+	if n.Kind != yaml.ScalarNode {
+		return "", false
+	}
+	switch n.ShortTag() {
+	case "!!int":
+		var i int64
+		if n.Decode(&i) == nil {
+			return strconv.FormatInt(i, 10), true
+		}
+		var u uint64
+		err := n.Decode(&u)
+		return strconv.FormatUint(u, 10), err == nil
+	case "!!float":
+		var f float64
+		if n.Decode(&f) != nil {
+			return "", false
+		}
+		b, err := json.Marshal(f)
+		return string(b), err == nil
+	case "!!str":
+		b, err := json.Marshal(n.Value)
+		return string(b), err == nil
+	}
+	return "", false
+}
+
+func numberRange(k protoreflect.Kind) string {
+	switch k {
+	case protoreflect.Uint32Kind:
+		return fmt.Sprintf("a whole number from 0 to %d", uint32(math.MaxUint32))
+	case protoreflect.Uint64Kind:
+		return "a whole number from 0 up"
+	}
+	return "a " + k.String()
+}
