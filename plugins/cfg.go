@@ -71,5 +71,6 @@ func LoadConfig(dir string) *config.Set {
 
 // readConfig is the one place that knows how package config is asked.
 func readConfig(dir string) *config.Set {
-	return &config.Set{}
+	set, _ := config.Load(filepath.Join(dir, "pipeline"))
+	return set
 }

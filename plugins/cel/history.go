@@ -109,6 +109,9 @@ func (m *memory) next() uint64 {
 	return m.first + uint64(len(m.ring))
 }
 
+// skew is how far ahead of this clock an event's time may be.
+const skew = time.Minute
+
 // overhead is what an entry costs beside its bytes, about.
 const overhead = 300
 
@@ -180,6 +183,9 @@ func (m *memory) search(q query, before uint64, limit, want int) (hits []*pb.Eve
 	m.mu.RLock()
 	for place := range m.candidates(q, before) {
 		k := &m.ring[place-m.first]
+		if k.arrived.Before(q.since.Add(-skew)) {
+			break // what is older is so too
+		}
 		if !q.index.covers(k.dataType) || k.time.Before(q.since) || !fits(k, q.with) {
 			continue
 		}
@@ -217,7 +223,11 @@ func (m *memory) candidates(q query, before uint64) func(func(uint64) bool) {
 	return func(yield func(uint64) bool) {
 		if found {
 			end, _ := slices.BinarySearch(rarest, before)
-			for _, place := range slices.Backward(rarest[:end]) {
+			for i, place := range slices.Backward(rarest[:end]) {
+				// A list that holds a value twice has its place twice.
+				if i+1 < end && rarest[i+1] == place {
+					continue
+				}
 				if !yield(place) {
 					return
 				}
