@@ -28,7 +28,7 @@ func PluginCfg(pluginName string, wait ...bool) gjson.Result {
 
 func pluginCfg(dir, name string, wait bool) gjson.Result {
 	for {
-		r := settingsOf(LoadConfig(dir), name)
+		r := SettingsOf(LoadConfig(dir), name)
 		if r.Exists() || !wait {
 			return r
 		}
@@ -36,7 +36,8 @@ func pluginCfg(dir, name string, wait bool) gjson.Result {
 	}
 }
 
-func settingsOf(set *config.Set, name string) gjson.Result {
+// SettingsOf returns what a configuration says under plugins.<name>.
+func SettingsOf(set *config.Set, name string) gjson.Result {
 	value, ok := set.Plugins[name]
 	if !ok {
 		return gjson.Result{}
@@ -57,20 +58,26 @@ var loaded struct {
 
 // LoadConfig returns the configuration below dir/pipeline; an empty dir means
 // WorkDir. It reads the files only when they have changed since the last call.
-// What is wrong in them is left out. The set must not be changed.
+// While a file has an error, what was read before stays, as it does in the node;
+// at first, the file is left out. The set must not be changed.
 func LoadConfig(dir string) *config.Set {
 	dir = cmp.Or(dir, WorkDir)
 	loaded.Lock()
 	defer loaded.Unlock()
 	now := stamp.Of(filepath.Join(dir, "pipeline"), ".yaml")
 	if loaded.set == nil || loaded.dir != dir || loaded.stamp != now {
-		loaded.dir, loaded.stamp, loaded.set = dir, now, readConfig(dir)
+		set, whole := readConfig(dir)
+		if whole || loaded.set == nil || loaded.dir != dir {
+			loaded.set = set
+		}
+		loaded.dir, loaded.stamp = dir, now
 	}
 	return loaded.set
 }
 
-// readConfig is the one place that knows how package config is asked.
-func readConfig(dir string) *config.Set {
-	set, _ := config.Load(filepath.Join(dir, "pipeline"))
-	return set
+// readConfig is the one place that knows how package config is asked. whole
+// reports that no file had to be left out.
+func readConfig(dir string) (set *config.Set, whole bool) {
+	set, report := config.Load(filepath.Join(dir, "pipeline"))
+	return set, report.Err() == nil
 }

@@ -1,7 +1,6 @@
 package cel
 
 import (
-	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -263,7 +262,7 @@ func eventTime(e *pb.Event, now time.Time) time.Time {
 }
 
 func earlier(a, b time.Time) time.Time {
-	if cmp.Compare(a.UnixNano(), b.UnixNano()) < 0 {
+	if a.Before(b) {
 		return a
 	}
 	return b
