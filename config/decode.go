@@ -79,6 +79,10 @@ func (d *decoder) message(m protoreflect.Message, n *yaml.Node, name string, dep
 			d.list(m, fd, p.value, path, depth+1)
 		case fd.IsMap():
 			d.mapping(m, fd, p.value, path, depth+1)
+		case isValue(fd.Message()):
+			if v := d.value(p.value, path, depth+1); v != nil {
+				m.Set(fd, protoreflect.ValueOfMessage(v.ProtoReflect()))
+			}
 		case fd.Message() != nil:
 			d.message(m.Mutable(fd).Message(), p.value, path, depth+1)
 		default:

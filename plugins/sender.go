@@ -1,0 +1,387 @@
+package plugins
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
+)
+
+// SenderOptions bound an Input or a Notifier. The zero value is good for most.
+type SenderOptions struct {
+	// Name is the plugin's name, for its log.
+	Name string
+	// Dir is the work dir; empty means WorkDir.
+	Dir string
+	// Logger gets lost and regained connections; nil means JSON lines on
+	// standard error.
+	Logger hclog.Logger
+	// Window is how many items may be on their way without an Ack; 0 means 4096.
+	Window int
+	// WindowBytes bounds the same in bytes; 0 means 16 MiB. One item may always
+	// be on its way, however large.
+	WindowBytes int
+	// RetryMin and RetryMax bound the pause before the next attempt to reach
+	// the node; 0 means 50 ms and 5 s. The pause doubles and is spread at random.
+	RetryMin, RetryMax time.Duration
+}
+
+const (
+	defaultWindow      = 4096
+	defaultWindowBytes = 16 << 20
+	defaultRetryMin    = 50 * time.Millisecond
+	defaultRetryMax    = 5 * time.Second
+
+	// maxSend is what one item may have: the node's gRPC server, like any with
+	// default settings, breaks a stream on more, and with it everything else
+	// that is on its way.
+	maxSend = 4<<20 - 1024
+)
+
+// ErrClosed is returned by calls on an Input or a Notifier that was closed.
+var ErrClosed = errors.New("closed")
+
+// item is what can be sent: a *Log or a *Message.
+type item interface {
+	proto.Message
+	GetId() string
+}
+
+// stream is the node's side of a call that takes items and answers Acks.
+type stream[T item] interface {
+	Send(T) error
+	Recv() (*Ack, error)
+	CloseSend() error
+}
+
+type entry[T item] struct {
+	item   T
+	size   int
+	stored func()
+}
+
+// sender keeps items until the node has acked them, over as many connections as
+// that takes. All items before the one that an Ack names are covered by it.
+type sender[T item] struct {
+	opts SenderOptions
+	open func(context.Context, grpc.ClientConnInterface) (stream[T], error)
+	conn *grpc.ClientConn
+	log  hclog.Logger
+
+	mu     sync.Mutex
+	queue  []entry[T]        // not acked, oldest first
+	ids    map[string]uint64 // of queue, by sequence
+	first  uint64            // sequence of queue[0]
+	sent   int               // how many of queue are sent on the current stream
+	bytes  int
+	closed bool
+	change chan struct{} // closed and replaced when the queue shrinks or closes
+
+	wake   chan struct{} // there is something to send
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func newSender[T item](opts SenderOptions, open func(context.Context, grpc.ClientConnInterface) (stream[T], error)) (*sender[T], error) {
+	opts.Window = cmp.Or(opts.Window, defaultWindow)
+	opts.WindowBytes = cmp.Or(opts.WindowBytes, defaultWindowBytes)
+	opts.RetryMin = cmp.Or(opts.RetryMin, defaultRetryMin)
+	opts.RetryMax = max(opts.RetryMin, cmp.Or(opts.RetryMax, defaultRetryMax))
+	if opts.Logger == nil {
+		opts.Logger = NewLogger(opts.Name, nil)
+	}
+	socket, err := engineSocket(opts.Dir)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := grpc.NewClient("unix://"+absolute(socket),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(1<<20))
+	if err != nil {
+		return nil, fmt.Errorf("connect to node: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &sender[T]{
+		opts: opts, open: open, conn: conn, log: opts.Logger,
+		ids: map[string]uint64{}, change: make(chan struct{}),
+		wake: make(chan struct{}, 1), cancel: cancel, done: make(chan struct{}),
+	}
+	go s.run(ctx)
+	return s, nil
+}
+
+// send takes the item into the window, waiting while that is full or holds an
+// item of the same id. stored, if not nil, is called once the item is acked, in
+// the order of sending, by one goroutine; it must not block.
+func (s *sender[T]) send(ctx context.Context, it T, stored func()) error {
+	size := proto.Size(it)
+	if size > maxSend {
+		return fmt.Errorf("%d bytes are more than the node takes at once (%d): cut it into parts", size, maxSend)
+	}
+	id := it.GetId()
+	s.mu.Lock()
+	for {
+		if s.closed {
+			s.mu.Unlock()
+			return ErrClosed
+		}
+		_, twin := s.ids[id]
+		if !twin && len(s.queue) < s.opts.Window && (len(s.queue) == 0 || s.bytes+size <= s.opts.WindowBytes) {
+			break
+		}
+		change := s.change
+		s.mu.Unlock()
+		select {
+		case <-change:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		s.mu.Lock()
+	}
+	s.ids[id] = s.first + uint64(len(s.queue))
+	s.queue = append(s.queue, entry[T]{item: it, size: size, stored: stored})
+	s.bytes += size
+	s.mu.Unlock()
+	s.poke()
+	return nil
+}
+
+// store sends and waits until the item is acked.
+func (s *sender[T]) store(ctx context.Context, it T) error {
+	stored := make(chan struct{})
+	if err := s.send(ctx, it, func() { close(stored) }); err != nil {
+		return err
+	}
+	select {
+	case <-stored:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.done:
+		select {
+		case <-stored:
+			return nil
+		default:
+			return ErrClosed
+		}
+	}
+}
+
+// flush waits until everything sent before is acked.
+func (s *sender[T]) flush(ctx context.Context) error {
+	s.mu.Lock()
+	end := s.first + uint64(len(s.queue))
+	for s.first < end {
+		if s.closed && s.stopped() {
+			s.mu.Unlock()
+			return ErrClosed
+		}
+		change, left := s.change, end-s.first
+		s.mu.Unlock()
+		select {
+		case <-change:
+		case <-s.done:
+		case <-ctx.Done():
+			return fmt.Errorf("%d not stored by the node: %w", left, ctx.Err())
+		}
+		s.mu.Lock()
+	}
+	s.mu.Unlock()
+	return nil
+}
+
+// close refuses new items, waits like flush, and lets the connection go.
+func (s *sender[T]) close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	s.changed()
+	s.mu.Unlock()
+	err := s.flush(ctx)
+	if errors.Is(err, ErrClosed) {
+		err = nil
+	}
+	s.cancel()
+	<-s.done
+	return err
+}
+
+func (s *sender[T]) stopped() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// changed tells those who wait; the caller holds mu.
+func (s *sender[T]) changed() {
+	close(s.change)
+	s.change = make(chan struct{})
+}
+
+func (s *sender[T]) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run keeps a stream open until ctx ends.
+func (s *sender[T]) run(ctx context.Context) {
+	defer close(s.done)
+	defer s.conn.Close()
+	pause, lost := s.opts.RetryMin, false
+	for ctx.Err() == nil {
+		acks, err := s.pump(ctx, func() {
+			if lost {
+				s.log.Info("node takes items again")
+				lost = false
+			}
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		if acks > 0 {
+			pause = s.opts.RetryMin
+		}
+		if !lost {
+			s.log.Warn("no connection to the node, trying again", "error", err, "waiting", s.waiting())
+			lost = true
+		}
+		timer := time.NewTimer(pause/2 + rand.N(pause/2+1))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+		pause = min(2*pause, s.opts.RetryMax)
+	}
+}
+
+func (s *sender[T]) waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.queue)
+}
+
+// pump opens one stream, sends everything that is not acked, then what comes,
+// until the stream breaks or ctx ends. It returns how many acks came.
+func (s *sender[T]) pump(ctx context.Context, works func()) (acks int, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	st, err := s.open(ctx, s.conn)
+	if err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	s.sent = 0
+	s.mu.Unlock()
+
+	var readErr error
+	reading := make(chan struct{})
+	go func() {
+		defer close(reading)
+		defer cancel()
+		for {
+			ack, err := st.Recv()
+			if err != nil {
+				readErr = err
+				return
+			}
+			acks++
+			if acks == 1 {
+				works()
+			}
+			s.acked(ack.GetLastId())
+		}
+	}()
+	for {
+		if batch := s.unsent(); len(batch) > 0 {
+			for _, it := range batch {
+				if err = st.Send(it); err != nil {
+					break
+				}
+			}
+			if err == nil {
+				continue
+			}
+		} else {
+			select {
+			case <-s.wake:
+				continue
+			case <-ctx.Done():
+			}
+		}
+		break
+	}
+	cancel()
+	<-reading
+	// A failed Send says only io.EOF; what went wrong is what Recv said.
+	if err == nil || errors.Is(err, io.EOF) {
+		err = readErr
+	}
+	return acks, err
+}
+
+// unsent takes up to a hundred items that were not sent on this stream yet.
+func (s *sender[T]) unsent() []T {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := min(len(s.queue)-s.sent, 100)
+	if n <= 0 {
+		return nil
+	}
+	batch := make([]T, n)
+	for i, e := range s.queue[s.sent : s.sent+n] {
+		batch[i] = e.item
+	}
+	s.sent += n
+	return batch
+}
+
+// acked lets go of everything up to the item with this id. An id that is not on
+// its way, or was not sent on this stream, says nothing.
+func (s *sender[T]) acked(id string) {
+	s.mu.Lock()
+	seq, ok := s.ids[id]
+	n := int(seq-s.first) + 1
+	if !ok || n > s.sent {
+		s.mu.Unlock()
+		return
+	}
+	var stored []func()
+	for i := range n {
+		e := &s.queue[i]
+		delete(s.ids, e.item.GetId())
+		s.bytes -= e.size
+		if e.stored != nil {
+			stored = append(stored, e.stored)
+		}
+	}
+	clear(s.queue[:n])
+	s.queue = s.queue[n:]
+	s.first += uint64(n)
+	s.sent -= n
+	s.mu.Unlock()
+
+	// Before those who flush are told: what stored does is then done.
+	for _, f := range stored {
+		f()
+	}
+	s.mu.Lock()
+	s.changed()
+	s.mu.Unlock()
+}
+
+func newID() string { return uuid.NewString() }
