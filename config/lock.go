@@ -61,7 +61,8 @@ func held(path string, f *os.File) (func() error, error) {
 	}
 	return func() error {
 		// After a minute others may have taken it over; theirs stays.
-		if now, err := os.Lstat(path); err != nil || !os.SameFile(own, now) {
+		// The time is looked at as file systems give numbers of files anew.
+		if now, err := os.Lstat(path); err != nil || !os.SameFile(own, now) || !own.ModTime().Equal(now.ModTime()) {
 			return errors.New("release the lock: it was held for too long and taken over")
 		}
 		if err := os.Remove(path); err != nil {
