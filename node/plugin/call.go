@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -68,7 +67,7 @@ func (c *Client) Analyze(ctx context.Context, event []byte, o CallOptions) ([][]
 		return nil, err
 	}
 	defer t.leave()
-	s := newScratch()
+	s := c.newScratch()
 	s.req.Bytes = event
 	alerts, err := t.stream(s)
 	if err != nil {
@@ -79,26 +78,35 @@ func (c *Client) Analyze(ctx context.Context, event []byte, o CallOptions) ([][]
 }
 
 // scratch is what a call needs besides its bytes, kept for the next one. opts
-// point at its own fields.
+// point at its own fields; that they are whole, with no defaults of the
+// connection to add, spares a copy.
 type scratch struct {
-	peer peer.Peer
-	req  wire.Frame
-	resp wire.Frame
-	opts [2]grpc.CallOption
+	client *Client
+	peer   peer.Peer
+	req    wire.Frame
+	resp   wire.Frame
+	opts   []grpc.CallOption
 }
 
-var scratches = sync.Pool{New: func() any {
-	s := new(scratch)
-	// The peer is filled in once a stream was opened on the connection.
-	s.opts = [2]grpc.CallOption{grpc.StaticMethod(), grpc.Peer(&s.peer)}
+func (c *Client) newScratch() *scratch {
+	if s, ok := c.scratches.Get().(*scratch); ok {
+		return s
+	}
+	s := &scratch{client: c}
+	s.opts = []grpc.CallOption{
+		grpc.StaticMethod(),
+		grpc.ForceCodecV2(wire.Codec()),
+		grpc.MaxCallSendMsgSize(c.opts.MaxMessage),
+		grpc.MaxCallRecvMsgSize(c.opts.MaxReply),
+		// Filled in once a stream was opened on the connection.
+		grpc.Peer(&s.peer),
+	}
 	return s
-}}
-
-func newScratch() *scratch { return scratches.Get().(*scratch) }
+}
 
 func (s *scratch) free() {
 	s.peer, s.req, s.resp = peer.Peer{}, wire.Frame{}, wire.Frame{}
-	scratches.Put(s)
+	s.client.scratches.Put(s)
 }
 
 func (c *Client) checkSize(body []byte) error {
@@ -119,9 +127,9 @@ func (c *Client) send(ctx context.Context, method string, body []byte, o CallOpt
 		return err
 	}
 	defer t.leave()
-	s := newScratch()
+	s := c.newScratch()
 	s.req.Bytes = body
-	err := t.life.cc.Invoke(t.ctx, method, &s.req, &s.resp, s.opts[:]...)
+	err := t.life.cc.Invoke(t.ctx, method, &s.req, &s.resp, s.opts...)
 	if err != nil && !isNoReply(err) {
 		err = t.fail(err, s)
 	} else {
@@ -137,8 +145,8 @@ func (c *Client) unary(ctx context.Context, method string, req, resp any, o Call
 		return err
 	}
 	defer t.leave()
-	s := newScratch()
-	err := t.life.cc.Invoke(t.ctx, method, req, resp, s.opts[:]...)
+	s := c.newScratch()
+	err := t.life.cc.Invoke(t.ctx, method, req, resp, s.opts...)
 	if err != nil && !isNoReply(err) {
 		err = t.fail(err, s)
 	} else {
@@ -154,8 +162,7 @@ type turn struct {
 	life   *life
 	weight int64
 	caller context.Context
-	ctx    context.Context
-	cancel context.CancelFunc
+	ctx    *callContext
 }
 
 // enter waits for a slot, and fills t if the plugin is there to be called.
@@ -179,13 +186,13 @@ func (c *Client) enter(ctx context.Context, o CallOptions, t *turn) error {
 		return c.absent()
 	}
 	t.life = l
-	t.ctx, t.cancel = context.WithTimeout(ctx, c.opts.CallTimeout)
+	t.ctx = c.watch.add(ctx, time.Now().Add(c.opts.CallTimeout))
 	c.inFlight.Add(1)
 	return nil
 }
 
 func (t *turn) leave() {
-	t.cancel()
+	t.client.watch.remove(t.ctx)
 	t.life.release()
 	t.client.inFlight.Add(-1)
 	t.client.calls.Add(1)
@@ -196,15 +203,13 @@ func (t *turn) leave() {
 func (t *turn) fail(err error, s *scratch) error {
 	var own *callError
 	if !errors.As(err, &own) {
-		deadline, _ := t.ctx.Deadline()
 		err = t.client.classify(err, outcome{
-			caller:  t.caller,
+			caller:  t.caller.Err(),
 			sent:    s.peer.Addr != nil,
 			ended:   t.life.dead.Load(),
 			broken:  t.life.broken.Load(),
 			stopped: t.life.stopped.Load(),
-			early:   time.Until(deadline) > t.client.opts.CallTimeout/10,
-			timeout: t.client.opts.CallTimeout,
+			expired: t.ctx.Err() != nil,
 		})
 	}
 	t.client.failures.Add(1)
@@ -216,7 +221,7 @@ func (t *turn) fail(err error, s *scratch) error {
 // stream reads one Analyze to its end, within the bounds.
 func (t *turn) stream(s *scratch) ([][]byte, error) {
 	stream, err := t.life.cc.NewStream(t.ctx, &pb.Analysis_ServiceDesc.Streams[0],
-		pb.Analysis_Analyze_FullMethodName, s.opts[:]...)
+		pb.Analysis_Analyze_FullMethodName, s.opts...)
 	if err != nil {
 		return nil, err
 	}
@@ -248,7 +253,7 @@ func (t *turn) stream(s *scratch) ([][]byte, error) {
 		}
 		if err != nil {
 			// gRPC is done with s only when the stream has ended.
-			t.cancel()
+			t.ctx.end(context.Canceled)
 			for stream.RecvMsg(&s.resp) == nil {
 			}
 			return nil, err

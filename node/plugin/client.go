@@ -21,6 +21,9 @@ type Client struct {
 
 	slots *semaphore.Weighted
 	life  atomic.Pointer[life]
+	watch watch
+
+	scratches sync.Pool
 
 	inFlight atomic.Int64
 	calls    atomic.Uint64

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -114,13 +113,12 @@ const maxErrorText = 4 << 10
 
 // outcome is all that classify looks at, besides the error.
 type outcome struct {
-	caller  context.Context // the caller's, without the call timeout
-	sent    bool            // a stream was opened on the connection
-	ended   bool            // the plugin's life had ended when the call returned
-	broken  bool            // ... because the connection broke
-	stopped bool            // this node closed the connection
-	early   bool            // the call timeout was not yet near
-	timeout time.Duration
+	caller  error // what the caller's context ended with
+	expired bool  // this node ended the call at its timeout
+	sent    bool  // a stream was opened on the connection
+	ended   bool  // the plugin's life had ended when the call returned
+	broken  bool  // ... because the connection broke
+	stopped bool  // this node closed the connection
 }
 
 // classify turns a gRPC error into ours. Everything that is known about what
@@ -128,9 +126,9 @@ type outcome struct {
 func (c *Client) classify(err error, o outcome) error {
 	st := status.Convert(err)
 	e := &callError{name: c.name, kind: c.kind, cause: err}
-	if cause := o.caller.Err(); cause != nil {
-		// cause is what errors.Is callers look for; the status says no more.
-		e.failure, e.text, e.cause = Ended, "call given up: "+cause.Error(), cause
+	if o.caller != nil {
+		// What callers look for with errors.Is; the status says no more.
+		e.failure, e.text, e.cause = Ended, "call given up: "+o.caller.Error(), o.caller
 		return e
 	}
 	switch code := st.Code(); code {
@@ -148,10 +146,8 @@ func (c *Client) classify(err error, o outcome) error {
 			return e
 		}
 	case codes.DeadlineExceeded:
-		// A server ends the handler at the same deadline, which it has from us:
-		// shortly before it, the two cannot be told apart.
-		if !o.early {
-			e.failure, e.text = Timeout, fmt.Sprintf("gave no answer within %v", o.timeout)
+		if o.expired {
+			e.failure, e.text = Timeout, fmt.Sprintf("gave no answer within %v", c.opts.CallTimeout)
 			return e
 		}
 	case codes.ResourceExhausted:

@@ -13,8 +13,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
-
-	"github.com/epmesh/epmesh/node/wire"
 )
 
 const (
@@ -83,10 +81,6 @@ func (c *Client) connect(ctx context.Context) (*life, error) {
 				return nil, errors.New("this connection has ended")
 			}
 		}),
-		grpc.WithDefaultCallOptions(
-			grpc.ForceCodecV2(wire.Codec()),
-			grpc.MaxCallSendMsgSize(c.opts.MaxMessage),
-			grpc.MaxCallRecvMsgSize(c.opts.MaxReply)),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableHealthCheck(),
 		grpc.WithNoProxy(),

@@ -17,6 +17,7 @@ const (
 	// fields network and address say which.
 	listeningMessage = "listening"
 	maxFields        = 64
+	maxAddress       = 256
 )
 
 // logLine is one line of a plugin's output, understood.
@@ -131,7 +132,7 @@ func (l *logLine) listening() (Listening, bool) {
 		return Listening{}, false
 	}
 	at := Listening{Network: l.field("network"), Address: l.field("address")}
-	return at, at.Network != "" && at.Address != ""
+	return at, at.Network != "" && at.Address != "" && len(at.Network)+len(at.Address) <= maxAddress
 }
 
 func parseLevel(s string) hclog.Level {
