@@ -101,8 +101,8 @@ func TestEnds(t *testing.T) {
 	once.Name, once.Once = "once", true
 	other := role("exit", "0")
 	other.Name = "other"
-	crash := role("exit", "3", "panic: no such thing")
-	crash.Name = "crash"
+	// Not this binary: with -cover it would have a last word of its own.
+	crash := plugin.Spec{Name: "crash", Argv: []string{"/bin/sh", "-c", "echo panic: no such thing >&2; exit 3"}}
 	missing := plugin.Spec{Name: "missing", Argv: []string{"/does/not/exist"}}
 	apply(t, ps, once, other, crash, missing, role("print"))
 	untilState(t, ps, "once", plugin.Done)

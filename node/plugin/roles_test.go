@@ -23,11 +23,7 @@ import (
 var roles = map[string]func(args []string) int{
 	"guard": func(args []string) int { return plugin.GuardMain(args[0]) },
 	"node":  fakeNode,
-	// exit CODE LINE...: what is written to standard error before.
 	"exit": func(args []string) int {
-		for _, line := range args[1:] {
-			fmt.Fprintln(os.Stderr, line)
-		}
 		code, _ := strconv.Atoi(args[0])
 		return code
 	},
