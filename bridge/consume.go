@@ -26,6 +26,12 @@ type Work struct {
 	Parallel, Within int
 	// Drain is how long what has been taken may go on after ctx has ended.
 	Drain time.Duration
+	// Merge may join outputs of one stored message before they are stored; nil
+	// for none. It gives the same for the same outputs.
+	Merge func(out []Item) []Item
+	// GivenUp makes outputs that tell of an item that goes to the dead letters;
+	// nil for none.
+	GivenUp func(Item) []Item
 	// Stats are counted in; nil for none.
 	Stats *Stats
 	// Done is called for every item that is done, with its outputs, once these
@@ -273,12 +279,17 @@ func (r *run) settle(msg jetstream.Msg, items []Item) {
 				}
 				out = append(out, o)
 			}
-		case !errors.Is(res.err, ErrDropped):
-			l := r.letter(items[i], res.err, msg)
-			l.Attempts = items[i].Attempt
-			dead = append(dead, l)
-			res.out = nil
+		case errors.Is(res.err, ErrDropped):
+			out = append(out, res.out...)
+		default:
+			dead = append(dead, r.letter(items[i], res.err, msg))
+			if r.w.GivenUp != nil {
+				out = append(out, r.w.GivenUp(items[i])...)
+			}
 		}
+	}
+	if r.w.Merge != nil {
+		out = r.w.Merge(out)
 	}
 	if !r.finish(msg, r.b.pack(out), dead, len(items)) {
 		return

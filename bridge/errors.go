@@ -3,7 +3,7 @@ package bridge
 import "errors"
 
 // ErrDropped is what a Handler returns when the item was discarded on purpose:
-// it is done, has no outputs, and is counted as dropped.
+// it is done and counted as dropped. Outputs beside it are stored.
 var ErrDropped = errors.New("dropped")
 
 type verdict struct {

@@ -45,6 +45,9 @@ func MessageSubject(topic string) string { return subjectMsg + Token(topic) }
 // EngineSubject is where the engine's own topics are stored, as tallies.
 func EngineSubject(topic string) string { return subjectEngine + Token(topic) }
 
+// IsEngine reports whether the items of a subject are the engine's own tallies.
+func IsEngine(subject string) bool { return strings.HasPrefix(subject, subjectEngine) }
+
 // maxToken bounds a subject token; a longer value keeps its beginning and a
 // hash, so that equal values still share a subject.
 const maxToken = 64

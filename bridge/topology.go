@@ -43,6 +43,18 @@ type Consumer struct {
 	Stream string
 	// Subjects are what it takes; a dead letter replayed to it comes besides.
 	Subjects []string
+	// Transient: the server forgets the consumer, and lets go what it kept for
+	// it, when nobody has served it for transientFor.
+	Transient bool
+}
+
+const transientFor = 10 * time.Minute
+
+// WhileThere is the consumer made transient: for a plugin that no configuration
+// names.
+func (c Consumer) WhileThere() Consumer {
+	c.Transient = true
+	return c
 }
 
 // Name is the consumer's durable name.
@@ -111,30 +123,40 @@ func (b *Bridge) Ensure(ctx context.Context, consumers []Consumer) (orphans []st
 			return nil, err
 		}
 	}
+	if err := b.EnsureConsumers(ctx, consumers); err != nil {
+		return nil, err
+	}
 	wanted := map[string]bool{}
 	for _, c := range consumers {
 		wanted[c.Name()] = true
-		if err := b.ensureConsumer(ctx, c); err != nil {
-			return nil, err
-		}
 	}
 	for _, s := range streams {
 		stream, err := b.js.Stream(ctx, s.name)
 		if err != nil {
 			return nil, fmt.Errorf("stream %s: %w", s.name, err)
 		}
-		names := stream.ConsumerNames(ctx)
-		for name := range names.Name() {
-			if !wanted[name] {
-				orphans = append(orphans, name)
+		list := stream.ListConsumers(ctx)
+		for c := range list.Info() {
+			if !wanted[c.Name] && c.Config.InactiveThreshold == 0 {
+				orphans = append(orphans, c.Name)
 			}
 		}
-		if err := names.Err(); err != nil {
+		if err := list.Err(); err != nil {
 			return nil, fmt.Errorf("stream %s: list consumers: %w", s.name, err)
 		}
 	}
 	slices.Sort(orphans)
 	return orphans, nil
+}
+
+// EnsureConsumers makes consumers of streams that are there.
+func (b *Bridge) EnsureConsumers(ctx context.Context, consumers []Consumer) error {
+	for _, c := range consumers {
+		if err := b.ensureConsumer(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (b *Bridge) ensureStream(ctx context.Context, name string, subjects []string) error {
@@ -176,6 +198,9 @@ func (b *Bridge) ensureConsumer(ctx context.Context, c Consumer) error {
 		FilterSubjects: append(slices.Clone(c.Subjects),
 			subjectReplay+c.Name()+".>"),
 		Metadata: map[string]string{"epmesh.stage": c.Stage, "epmesh.plugin": c.Plugin},
+	}
+	if c.Transient {
+		cfg.InactiveThreshold = transientFor
 	}
 	if _, err := b.js.CreateOrUpdateConsumer(ctx, c.Stream, cfg); err != nil {
 		return fmt.Errorf("consumer %s: %w", c.Name(), err)

@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Settings is what epmesh.yaml, the environment and the flags say about one
 // node. The zero value is not usable: start from Defaults.
@@ -73,4 +76,17 @@ type Plugins struct {
 	StopGrace   time.Duration `yaml:"stop_grace"`   // between SIGTERM and SIGKILL
 	RestartMin  time.Duration `yaml:"restart_min"`  // first pause before a restart
 	RestartMax  time.Duration `yaml:"restart_max"`
+}
+
+// SyncInterval is how often the embedded server syncs its files; 0 means every
+// write.
+func (n NATS) SyncInterval() (time.Duration, error) {
+	if n.Sync == "always" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(n.Sync)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf(`nats.sync %q: give "always" or an interval such as "2m"`, n.Sync)
+	}
+	return d, nil
 }

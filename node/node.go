@@ -1,7 +1,20 @@
 package node
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/epmesh/epmesh/bridge"
 	"github.com/epmesh/epmesh/config"
+	"github.com/epmesh/epmesh/node/console"
+	"github.com/epmesh/epmesh/node/engine"
+	"github.com/epmesh/epmesh/node/plugin"
+	"github.com/epmesh/epmesh/node/stage"
+	"github.com/epmesh/epmesh/node/telemetry"
 	"github.com/hashicorp/go-hclog"
 )
 
@@ -13,9 +26,173 @@ type Options struct {
 
 	// Bundled is the command that runs a bundled plugin under a served name.
 	Bundled func(bundled, served string) []string
+	// Announces reports whether a bundled plugin says where it listens, so that
+	// the node is ready only once it has. nil: none does.
+	Announces func(bundled string) bool
 	// Guard is the command that runs plugin.GuardMain; nil for none.
 	Guard []string
 	// Ready is called once everything that the configuration asks for runs; nil
 	// for nothing.
 	Ready func(Addresses)
+}
+
+// How long a stop may take: the workers finish what they hold, then the plugins
+// end, then the engine socket stores what it took.
+const (
+	workDrain   = 1500 * time.Millisecond
+	engineDrain = time.Second
+)
+
+// AccessFile is where a node in dir keeps what commands need to reach its
+// embedded server.
+func AccessFile(dir string) string { return filepath.Join(dir, "run", "nats.json") }
+
+// Node is one running node.
+type Node struct {
+	opts     Options
+	settings config.Settings
+	log      hclog.Logger
+	began    time.Time
+
+	server    *bridge.Server // nil with an external one
+	bridge    *bridge.Bridge
+	engine    *engine.Server
+	registry  *plugin.Registry
+	processes *plugin.Processes
+	parser    *stage.Parser
+	console   *console.Server
+	workers   *workers
+	tallies   *stage.Tallies
+	toAlert   *telemetry.Histogram
+	rates     *rates
+
+	durability string
+	config     configState
+}
+
+// Run runs a node until ctx ends; then it stops taking logs, finishes what it
+// holds, ends its plugins and returns nil. An error says what kept it from
+// starting, or broke it.
+func Run(ctx context.Context, o Options) error {
+	n := &Node{
+		opts: o, settings: o.Settings, log: o.Logger, began: time.Now(),
+		tallies: new(stage.Tallies), toAlert: telemetry.NewHistogram(), rates: newRates(),
+	}
+	for _, dir := range []string{n.settings.Dir, filepath.Join(n.settings.Dir, "run"), n.settings.SocketDir()} {
+		if err := os.MkdirAll(dir, 0o750); err != nil {
+			return fmt.Errorf("work dir: %w", err)
+		}
+	}
+	release, err := lockDir(filepath.Join(n.settings.Dir, "run", "node.lock"))
+	if err != nil {
+		return err
+	}
+	defer release()
+
+	set, pipelines := n.loadFirst()
+	if err := n.openBridge(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer n.closeBridge()
+	if err := n.prepare(ctx, set); err != nil {
+		return err
+	}
+	n.build(pipelines)
+	return n.serve(ctx, set)
+}
+
+func (n *Node) openBridge(ctx context.Context) error {
+	s := n.settings
+	o := bridge.Options{
+		Name: s.Node, URL: s.NATS.URL, Credentials: s.NATS.Credentials, Context: s.NATS.Context,
+		Replicas: s.NATS.Replicas, MaxStore: int64(s.NATS.MaxStore), Duplicates: s.NATS.Duplicates,
+		AckWait: s.Stages.AckWait, Attempts: s.Stages.Attempts,
+		BatchItems: s.Stages.BatchItems, BatchBytes: int(s.Stages.BatchBytes),
+		Logger: n.log.Named("bridge"),
+	}
+	if s.NATS.URL == "" && s.NATS.Context == "" {
+		interval, err := s.NATS.SyncInterval()
+		if err != nil {
+			return err
+		}
+		n.server, err = bridge.StartServer(bridge.ServerOptions{
+			Name: s.Node, Dir: filepath.Join(s.Dir, "nats"), Listen: s.NATS.Listen, SyncInterval: interval,
+			MaxPayload: int(s.NATS.MaxPayload), AccessFile: AccessFile(s.Dir), Logger: n.log.Named("nats"),
+		})
+		if err != nil {
+			return err
+		}
+		o.Server = n.server
+	}
+	var err error
+	if n.bridge, err = bridge.Open(ctx, o); err != nil && n.server != nil {
+		n.server.Shutdown()
+	}
+	return err
+}
+
+func (n *Node) closeBridge() {
+	n.bridge.Close()
+	if n.server != nil {
+		n.server.Shutdown()
+	}
+}
+
+// prepare makes streams and consumers before anything can be stored.
+func (n *Node) prepare(ctx context.Context, set *config.Set) error {
+	orphans, err := n.bridge.Ensure(ctx, consumers(set))
+	if err != nil {
+		return err
+	}
+	n.tellOrphans(orphans)
+	if n.durability, err = n.bridge.Durability(ctx); err != nil {
+		return err
+	}
+	n.log.Info(n.durability)
+	return nil
+}
+
+func (n *Node) tellOrphans(orphans []string) {
+	for _, name := range orphans {
+		n.log.Warn("a consumer is in no order any more; what it would have taken is kept for it",
+			"consumer", name, "cure", "list its plugin again, or let it all go with: epmesh prune "+name)
+	}
+}
+
+// serve runs the layers until ctx ends or one breaks.
+func (n *Node) serve(ctx context.Context, set *config.Set) error {
+	n.apply(set)
+	err := runLayers(ctx, n.log,
+		layer{services: n.consoleServices(), ready: n.consoleReady},
+		layer{services: []Service{n.engine}, ready: n.engine.Ready},
+		layer{services: []Service{n.registry, n.processes}},
+		layer{services: []Service{
+			n.workers,
+			named("control", func(ctx context.Context) error { return n.bridge.Serve(ctx, StatusRequest, n.answerStatus) }),
+			named("configuration", n.watch),
+			named("outputs", n.watchOutputs),
+			named("rates", n.sample),
+			named("ready", func(ctx context.Context) error { return n.waitReady(ctx, set) }),
+		}},
+	)
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// deadLetters adapts the bridge to what the engine socket refuses.
+type deadLetters struct{ b *bridge.Bridge }
+
+func (d deadLetters) Dead(ctx context.Context, refused ...engine.Refused) error {
+	letters := make([]bridge.DeadLetter, len(refused))
+	for i, r := range refused {
+		letters[i] = bridge.DeadLetter{
+			ID: r.ID, Received: r.Received, Stage: engine.Stage, Attempts: 1, Reason: r.Reason, Subject: r.Subject, Body: r.Body,
+		}
+	}
+	return d.b.Dead(ctx, letters...)
 }

@@ -26,6 +26,8 @@ const (
 	AlertTimestamp  protowire.Number = 2
 	AlertTenantID   protowire.Number = 5
 	AlertTenantName protowire.Number = 6
+	AlertDataSource protowire.Number = 7
+	AlertDataType   protowire.Number = 8
 
 	MessageID        protowire.Number = 1
 	MessageTimestamp protowire.Number = 2

@@ -1,0 +1,189 @@
+package node
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/epmesh/epmesh/bridge"
+	"github.com/epmesh/epmesh/config"
+	"github.com/epmesh/epmesh/node/engine"
+	"github.com/epmesh/epmesh/node/pipeline"
+	"github.com/epmesh/epmesh/node/plugin"
+	"github.com/epmesh/epmesh/node/stage"
+)
+
+// configState is what the node runs with. What is read by others is behind mu.
+type configState struct {
+	mu     sync.Mutex
+	set    *config.Set
+	status ConfigStatus
+}
+
+// loadFirst reads the pipeline files at the start. There is nothing to fall
+// back to yet: a file with an error is left out, and said to be.
+func (n *Node) loadFirst() (*config.Set, *pipeline.Set) {
+	set, report := config.Load(n.settings.PipelineDir())
+	for _, p := range report {
+		if p.Severity == config.Error {
+			n.log.Error("pipeline file left out", "problem", p.String())
+		}
+	}
+	pipelines := n.take(set, report)
+	if errs := report.Errors(); len(errs) > 0 {
+		n.config.mu.Lock()
+		n.config.status.Refused = lines(errs)
+		n.config.mu.Unlock()
+	}
+	return set, pipelines
+}
+
+// take compiles a set and remembers it as the node's.
+func (n *Node) take(set *config.Set, report config.Report) *pipeline.Set {
+	pipelines, problems := pipeline.Compile(set, pipeline.Options{})
+	warnings := lines(report.Warnings())
+	for _, p := range problems {
+		warnings = append(warnings, p.Error())
+	}
+	for _, w := range warnings {
+		n.log.Warn("pipeline files", "problem", w)
+	}
+	n.config.mu.Lock()
+	defer n.config.mu.Unlock()
+	n.config.set = set
+	n.config.status = ConfigStatus{
+		Fingerprint: pipelines.Fingerprint(), Loaded: time.Now(), Pipelines: len(set.Pipelines), Warnings: warnings,
+	}
+	return pipelines
+}
+
+func lines(r config.Report) []string {
+	var list []string
+	for _, p := range r {
+		list = append(list, p.String())
+	}
+	return list
+}
+
+// build makes the parts, which nothing runs yet.
+func (n *Node) build(pipelines *pipeline.Set) {
+	s := n.settings
+	n.registry = plugin.NewRegistry(plugin.Options{
+		Dir: s.SocketDir(), Logger: n.log.Named("plugins"), InFlight: s.Plugins.InFlight, CallTimeout: s.Plugins.CallTimeout,
+		MaxMessage: int(s.Plugins.MaxMessage), MaxReply: int(s.NATS.MaxPayload),
+	})
+	n.processes = plugin.NewProcesses(plugin.ProcessOptions{
+		WorkDir: s.Dir, Logger: n.log.Named("plugin"), Node: s.Node, Groups: s.Groups, LogLevel: s.Log.Number(), Mode: s.Mode, NATSURL: s.NATS.URL,
+		Guard: n.opts.Guard, Grace: s.Plugins.StopGrace, RestartMin: s.Plugins.RestartMin, RestartMax: s.Plugins.RestartMax,
+	})
+	n.parser = stage.NewParser(pipelines, n.registry, n.tallies)
+	n.engine = engine.New(engine.Options{
+		Dir: s.Dir, Publisher: n.bridge, Dead: deadLetters{n.bridge}, Tenant: s.Tenant,
+		MaxLog: int(s.Input.MaxLog), MaxBuffered: int(s.Input.MaxBuffered), Drain: engineDrain, Log: n.log.Named("engine"),
+	})
+	n.workers = newWorkers(n)
+	n.console = n.newConsole()
+}
+
+// apply puts a set in place whose consumers are there: pipelines have been
+// swapped by the caller where they changed.
+func (n *Node) apply(set *config.Set) {
+	n.tallies.Want(engineTopics(set))
+	if err := n.processes.Apply(n.bundled(set)); err != nil {
+		n.log.Error("bundled plugins", "error", err)
+	}
+	n.workers.Set(slices.Concat(consumers(set), n.unlisted(set)))
+}
+
+// bundled are the bundled plugins that the set asks for, as commands.
+func (n *Node) bundled(set *config.Set) []plugin.Spec {
+	var specs []plugin.Spec
+	for served, name := range set.Bundled() {
+		if n.opts.Bundled != nil {
+			specs = append(specs, plugin.Spec{Name: served, Argv: n.opts.Bundled(name, served)})
+		}
+	}
+	return specs
+}
+
+// watch reloads the pipeline files whenever they change. The new set is
+// compiled, and its consumers are made, before the old one is let go; a set with
+// an error is refused whole.
+func (n *Node) watch(ctx context.Context) error {
+	n.config.mu.Lock()
+	seen := n.config.set.Stamp
+	n.config.mu.Unlock()
+	return config.Watch(ctx, n.settings.PipelineDir(), seen, n.log.Named("config"), func() { n.reload(ctx) })
+}
+
+func (n *Node) reload(ctx context.Context) {
+	set, report := config.Load(n.settings.PipelineDir())
+	refuse := func(reasons []string) {
+		for _, r := range reasons {
+			n.log.Error("pipeline files refused; going on with the ones before", "problem", r)
+		}
+		n.config.mu.Lock()
+		n.config.status.Refused = reasons
+		n.config.mu.Unlock()
+	}
+	if errs := report.Errors(); len(errs) > 0 {
+		refuse(lines(errs))
+		return
+	}
+	orphans, err := n.bridge.Ensure(ctx, consumers(set))
+	if err != nil {
+		refuse([]string{err.Error()})
+		return
+	}
+	n.tellOrphans(orphans)
+	n.parser.Swap(n.take(set, report))
+	n.apply(set)
+	n.log.Info("pipeline files reloaded", "pipelines", len(set.Pipelines))
+}
+
+// unlisted are consumers of output plugins that serve a socket without being
+// listed: they get what is stored from now on, while they are there.
+func (n *Node) unlisted(set *config.Set) []bridge.Consumer {
+	var list []bridge.Consumer
+	for _, s := range n.registry.Snapshot() {
+		if s.Kind != plugin.Output || slices.Contains(set.Order["output"], s.Name) {
+			continue
+		}
+		list = append(list, bridge.EventOutputConsumer(s.Name).WhileThere(), bridge.AlertOutputConsumer(s.Name).WhileThere())
+	}
+	return list
+}
+
+// watchOutputs makes consumers for output plugins as they appear.
+func (n *Node) watchOutputs(ctx context.Context) error {
+	known := map[string]bool{}
+	for {
+		changed := n.registry.Changes()
+		n.config.mu.Lock()
+		set := n.config.set
+		n.config.mu.Unlock()
+		var fresh []bridge.Consumer
+		for _, c := range n.unlisted(set) {
+			if !known[c.Name()] {
+				fresh = append(fresh, c)
+			}
+		}
+		if len(fresh) > 0 {
+			if err := n.bridge.EnsureConsumers(ctx, fresh); err != nil {
+				n.log.Error("output plugin", "error", err)
+			} else {
+				for _, c := range fresh {
+					known[c.Name()] = true
+					n.log.Info("output plugin is in no order: it gets what is stored from now on, while it is there", "plugin", c.Plugin)
+				}
+				n.workers.Set(slices.Concat(consumers(set), n.unlisted(set)))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+	}
+}

@@ -1,0 +1,137 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/epmesh/epmesh/bridge"
+	"github.com/epmesh/epmesh/node/pipeline"
+	"github.com/epmesh/epmesh/node/plugin"
+	"github.com/epmesh/epmesh/node/wire"
+	pb "github.com/epmesh/epmesh/proto"
+	"google.golang.org/protobuf/proto"
+)
+
+// Parser makes events of logs and drafts. Its handlers are called by many
+// goroutines at once.
+type Parser struct {
+	pipelines atomic.Pointer[pipeline.Set]
+	plugins   *plugin.Registry
+	tallies   *Tallies
+}
+
+// NewParser makes a parser.
+func NewParser(set *pipeline.Set, plugins *plugin.Registry, tallies *Tallies) *Parser {
+	p := &Parser{plugins: plugins, tallies: tallies}
+	p.Swap(set)
+	return p
+}
+
+// Swap puts another set of pipelines in place. A log that is on its way goes to
+// its end with the set that it began with.
+func (p *Parser) Swap(set *pipeline.Set) { p.pipelines.Store(set) }
+
+// Log handles one log.
+func (p *Parser) Log(ctx context.Context, item bridge.Item) ([]bridge.Item, error) {
+	return p.run(ctx, item, item.Body, nil, "")
+}
+
+// Draft handles drafts that waited for a plugin of this node.
+func (p *Parser) Draft(name string) bridge.Handler {
+	return func(ctx context.Context, item bridge.Item) ([]bridge.Item, error) {
+		var h pb.Handover
+		if err := proto.Unmarshal(item.Body, &h); err != nil {
+			return nil, bridge.Permanent(fmt.Errorf("read draft: %w", err))
+		}
+		return p.run(ctx, item, h.GetLog(), &h, name)
+	}
+}
+
+func (p *Parser) run(ctx context.Context, item bridge.Item, logBytes []byte, from *pb.Handover, waits string) ([]bridge.Item, error) {
+	var log pb.Log
+	if err := proto.Unmarshal(logBytes, &log); err != nil {
+		return nil, bridge.Permanent(fmt.Errorf("read log: %w", err))
+	}
+	set := p.pipelines.Load()
+	dyn := func(ctx context.Context, t *pb.Transform) (*pb.Draft, error) { return p.call(ctx, item, waits, t) }
+	var result pipeline.Result
+	var err error
+	if from != nil && from.GetPipelines() == set.Fingerprint() {
+		result, err = set.Resume(ctx, from.GetDraft(), dyn)
+	} else {
+		// Indexes into other pipelines mean nothing here: the log starts again.
+		result, err = set.Run(ctx, &log, dyn)
+	}
+	var gone *elsewhere
+	switch {
+	case errors.As(err, &gone):
+		return p.handOver(item, &log, logBytes, gone.plugin, result.Suspended, set.Fingerprint())
+	case errors.Is(err, pipeline.ErrDraft):
+		return nil, bridge.Permanent(err)
+	case err != nil:
+		return nil, err
+	case result.Dropped:
+		return p.tallies.one(TopicParsingDropped, log.GetDataType(), log.GetDataSource(), item), bridge.ErrDropped
+	}
+	event := bridge.Item{
+		ID: item.ID.Derive("event", 0), Subject: eventSubject(result.Event, &log), Received: item.Received, Body: result.Event,
+	}
+	return append(p.tallies.one(TopicEnqueueSuccess, log.GetDataType(), log.GetDataSource(), item), event), nil
+}
+
+// eventSubject goes by what the event says, which a pipeline may have changed.
+func eventSubject(event []byte, log *pb.Log) string {
+	f, err := wire.ScanEvent(event)
+	if err != nil {
+		return bridge.EventSubject(log.GetTenantId(), log.GetDataType())
+	}
+	return bridge.EventSubject(string(f.TenantID), string(f.DataType))
+}
+
+// elsewhere says that a dynamic step needs a plugin that this node does not
+// have now.
+type elsewhere struct{ plugin string }
+
+func (e *elsewhere) Error() string { return fmt.Sprintf("parsing plugin %q is not here", e.plugin) }
+
+// call does a dynamic step. The plugin's own error is the pipeline's to note on
+// the event; what says nothing about the log stops the run. A draft that waits
+// for a plugin, as one taken from that plugin's own consumer does, is not
+// handed over to it again.
+func (p *Parser) call(ctx context.Context, item bridge.Item, waits string, t *pb.Transform) (*pb.Draft, error) {
+	name := t.GetStep().GetDynamic().GetPlugin()
+	client := p.plugins.Client(plugin.Parsing, name)
+	var draft *pb.Draft
+	parse := func() (err error) {
+		draft, err = client.ParseLog(ctx, t, options(item))
+		return err
+	}
+	var err error
+	if waits == name {
+		err = await(ctx, client, parse)
+	} else if err = parse(); plugin.Class(err) == plugin.Absent {
+		return nil, pipeline.Halt(&elsewhere{name})
+	}
+	if err == nil {
+		return draft, nil
+	}
+	if text, ok := plugin.Answered(err); ok {
+		return nil, errors.New(text)
+	}
+	return nil, pipeline.Halt(verdict(err))
+}
+
+// handOver makes the draft an item that waits for its plugin: it is taken by
+// whichever node has it.
+func (p *Parser) handOver(item bridge.Item, log *pb.Log, logBytes []byte, name string, draft *pb.Draft, pipelines string) ([]bridge.Item, error) {
+	body, err := proto.Marshal(&pb.Handover{Log: logBytes, Draft: draft, Pipelines: pipelines})
+	if err != nil {
+		return nil, bridge.Permanent(fmt.Errorf("hand draft over: %w", err))
+	}
+	return []bridge.Item{{
+		ID:      item.ID.Derive("draft "+name, int(draft.GetPipeline())<<16|int(draft.GetStep())),
+		Subject: bridge.DraftSubject(name, log.GetTenantId(), log.GetDataType()), Received: item.Received, Body: body,
+	}}, nil
+}
