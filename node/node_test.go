@@ -333,29 +333,34 @@ func TestDraftWaitsForItsPlugin(t *testing.T) {
 	}
 }
 
+// install puts a plugin where the node finds and starts it.
+func install(t *testing.T, dir string, kind plugin.Kind, name string, script plugintest.Script) {
+	t.Helper()
+	spec := plugintest.Spec(kind, name, script)
+	var text strings.Builder
+	text.WriteString("#!/bin/sh\n")
+	for _, kv := range spec.Env {
+		key, value, _ := strings.Cut(kv, "=")
+		fmt.Fprintf(&text, "export %s='%s'\n", key, value)
+	}
+	fmt.Fprintf(&text, "exec '%s'\n", strings.Join(spec.Argv, "' '"))
+	file := filepath.Join(dir, "plugins", name+".plugin")
+	if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text.String()), 0o750); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // An item that kills its plugin ends in the dead letters; the rest of its batch,
 // and of the plugin's other work, goes on.
 func TestPoison(t *testing.T) {
 	dir := workDir(t)
 	write(t, dir, "a.yaml", "plugins: {analysis: {order: [rules]}}\n")
+	install(t, dir, plugin.Analysis, "rules", plugintest.Script{Poison: "log-7,", Alerts: 1})
 	n := start(t, dir)
 	b := n.bridge()
-	script := plugintest.Script{Poison: "log-7,", Alerts: 1}
-	p := plugintest.Spawn(t, n.sockets(), plugin.Analysis, "rules", script)
-	// Whoever runs the plugin starts it again, as a container runtime would.
-	restarted := make(chan struct{})
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		defer close(restarted)
-		for {
-			p.Wait()
-			if ctx.Err() != nil {
-				return
-			}
-			p = plugintest.Spawn(t, n.sockets(), plugin.Analysis, "rules", script)
-		}
-	}()
-	defer func() { cancel(); p.Stop(); <-restarted }()
 	logs := someLogs("app", 0, 200)
 	logs[7].Raw = "log-7, poison"
 	n.send(logs...)
