@@ -34,11 +34,11 @@ func (d eventDoc) Lookup(p *tree.Path) tree.Value {
 // messageDoc is any message as a document.
 type messageDoc struct{ m protoreflect.Message }
 
-func (d messageDoc) Field(name string) tree.Value { return message{d.m}.Member(name) }
+func (d messageDoc) Field(name string) tree.Value { return message(d).Member(name) }
 
 func (d messageDoc) Lookup(p *tree.Path) tree.Value {
 	if p.Special() {
-		return tree.LookupSpecial(message{d.m}, p)
+		return tree.LookupSpecial(message(d), p)
 	}
 	m, parts := d.m, p.Parts()
 	for i, part := range parts {

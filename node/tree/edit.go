@@ -59,6 +59,18 @@ func (t *Tree) SetParts(parts []string, v Node) error {
 	return nil
 }
 
+// SetField puts a scalar or an empty object into a top-level field, whatever its name.
+func (t *Tree) SetField(name string, v Node) {
+	t.gen++
+	v.key = name
+	if kid := t.root.member(name); kid != nil {
+		*kid = v
+		return
+	}
+	t.nodes++
+	t.root.kids.add(v)
+}
+
 // enter finds or makes the place for a part below a container.
 func (t *Tree) enter(n *Node, part string) (*Node, error) {
 	if n.kind == Object {

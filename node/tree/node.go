@@ -54,6 +54,19 @@ func Float(f float64) Node {
 	return Node{kind: Number, num: f, text: strconv.FormatFloat(f, 'f', -1, 64)}
 }
 
+// Of makes a node of a scalar value; of an Array or Object it makes null.
+func Of(v Value) Node {
+	switch v.Kind {
+	case Missing, Array, Object:
+		return Node{kind: Null}
+	case Number:
+		if v.Text == "" {
+			return Float(v.Num)
+		}
+	}
+	return Node{kind: v.Kind, num: v.Num, text: v.Text}
+}
+
 // Key is the node's key in its Object, "" elsewhere.
 func (n *Node) Key() string { return n.key }
 

@@ -14,8 +14,11 @@ var ErrObject = errors.New("not a JSON object")
 // wins. What is not UTF-8 becomes U+FFFD. On an error the document is left as
 // it was.
 func (t *Tree) Parse(text string) error {
+	made := t.nodes
+	t.nodes = 0 // the new document starts its own count
 	n, err := t.ParseObject(text)
 	if err != nil {
+		t.nodes = made
 		return err
 	}
 	t.gen++

@@ -14,7 +14,8 @@ type Limits struct {
 	Bytes int // of a text that is parsed; default 16 MiB
 }
 
-func (l Limits) withDefaults() Limits {
+// WithDefaults gives zero fields their defaults.
+func (l Limits) WithDefaults() Limits {
 	if l.Depth == 0 {
 		l.Depth = 64
 	}
@@ -50,7 +51,7 @@ type Tree struct {
 
 // New makes an empty document.
 func New(l Limits) *Tree {
-	t := &Tree{limits: l.withDefaults()}
+	t := &Tree{limits: l.WithDefaults()}
 	t.Reset()
 	return t
 }
@@ -166,6 +167,19 @@ func (t *Tree) newObject(room int) Node {
 	k := t.newKids()
 	k.list = t.newList(0, room)
 	return Node{kind: Object, kids: k}
+}
+
+// Strings makes an Array of texts.
+func (t *Tree) Strings(texts ...string) (Node, error) {
+	if err := t.count(len(texts)); err != nil {
+		return Node{}, err
+	}
+	k := t.newKids()
+	k.list = t.newList(len(texts), 0)
+	for i, text := range texts {
+		k.list[i] = Text(text)
+	}
+	return Node{kind: Array, kids: k}, nil
 }
 
 // newList carves a list for n nodes, with room for more, from the arena.

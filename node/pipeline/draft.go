@@ -1,0 +1,75 @@
+package pipeline
+
+import (
+	"strings"
+
+	"github.com/epmesh/epmesh/node/tree"
+)
+
+// draft is what steps work on. It is used by one goroutine and then reused.
+type draft struct {
+	*tree.Tree
+	errors []string
+	more   int // errors beyond maxErrors
+
+	// memo remembers what was read last, since many steps ask for the same
+	// few fields. What it holds is good as long as the tree was not edited.
+	memo [16]remembered
+
+	values []string // of a grok that is being matched
+}
+
+type remembered struct {
+	gen   uint64
+	path  *tree.Path
+	value tree.Value
+}
+
+func newDraft(l tree.Limits) *draft { return &draft{Tree: tree.New(l)} }
+
+// reset makes the draft ready for the next log.
+func (d *draft) reset() {
+	d.Tree.Reset()
+	d.errors, d.more = nil, 0
+	d.memo = [16]remembered{}
+	clear(d.values[:cap(d.values)])
+}
+
+// Lookup is the tree's, remembered.
+func (d *draft) Lookup(p *tree.Path) tree.Value {
+	m := &d.memo[p.Hash()%uint32(len(d.memo))]
+	if m.gen == d.Gen() && m.path != nil && m.path.Same(p) {
+		return m.value
+	}
+	v := d.Tree.Lookup(p)
+	*m = remembered{d.Gen(), p, v}
+	return v
+}
+
+// text is the text at a path; false where there is nothing.
+func (d *draft) text(p *tree.Path) (string, bool) {
+	v := d.Lookup(p)
+	return v.String(), v.Exists()
+}
+
+const (
+	maxErrors = 100 // kept on an event
+	maxError  = 500 // bytes of one
+)
+
+// fail adds an error to the event's.
+func (d *draft) fail(st *step, err error) {
+	d.note(st.label + ": " + err.Error())
+}
+
+// note adds a text to the event's errors.
+func (d *draft) note(text string) {
+	if len(d.errors) >= maxErrors {
+		d.more++
+		return
+	}
+	if len(text) > maxError {
+		text = text[:maxError] + "..."
+	}
+	d.errors = append(d.errors, strings.ToValidUTF8(text, ""))
+}

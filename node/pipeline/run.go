@@ -1,0 +1,211 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/epmesh/epmesh/node/tree"
+	pb "github.com/epmesh/epmesh/proto"
+)
+
+// Dynamic calls the parsing plugin that the transform's step names and gives
+// the draft it answered. It must not change the transform's step, which all
+// runs share. An error made by Halt stops the run; any other error is noted on
+// the event and the run goes on with the old draft.
+type Dynamic func(ctx context.Context, t *pb.Transform) (*pb.Draft, error)
+
+// Halt makes an error that stops a run: the plugin is not to be had now or
+// here, and the draft is to be tried again or handed to another node.
+func Halt(err error) error { return &halt{err} }
+
+type halt struct{ err error }
+
+func (h *halt) Error() string { return h.err.Error() }
+func (h *halt) Unwrap() error { return h.err }
+
+// Result is what became of a log.
+type Result struct {
+	// Event is the event in wire form; nil if the log was dropped, or with an
+	// error.
+	Event []byte
+	// Dropped tells that a drop step discarded the log.
+	Dropped bool
+	// Errors is how many errors the event carries.
+	Errors int
+	// Unknown is how many fields of the draft the Event has no place for: they
+	// vanished. UnknownFields are their paths, with Options.ListUnknown.
+	Unknown       int
+	UnknownFields []string
+	// Suspended is, beside an error that stopped the run in a dynamic step,
+	// the draft as it stood before that step, for Resume.
+	Suspended *pb.Draft
+}
+
+// ErrDraft is wrapped by the errors of logs and drafts that can never become
+// events, however often they are tried.
+var ErrDraft = errors.New("draft cannot become an event")
+
+// Run makes an event of a log: every pipeline that lists its data type runs, in
+// configuration order. The error is one that Dynamic made by Halt, as it is;
+// the context's; or one that wraps ErrDraft. The log is not changed; the event
+// keeps no part of it.
+func (s *Set) Run(ctx context.Context, log *pb.Log, dyn Dynamic) (Result, error) {
+	d := s.drafts.Get().(*draft)
+	defer s.put(d)
+	if limit := s.options.Limits.Bytes; len(log.GetRaw()) > limit {
+		return Result{}, fmt.Errorf("%w: raw is longer than %d bytes", ErrDraft, limit)
+	}
+	for _, f := range [...]struct{ name, text string }{
+		{"id", log.GetId()},
+		{"dataType", log.GetDataType()},
+		{"dataSource", log.GetDataSource()},
+		{"@timestamp", log.GetTimestamp()},
+		{"tenantId", log.GetTenantId()},
+		{"raw", log.GetRaw()},
+	} {
+		if f.text != "" {
+			d.SetField(f.name, tree.Text(f.text))
+		}
+	}
+	r := run{set: s, d: d, ctx: ctx, dyn: dyn}
+	return r.from(s.byType[log.GetDataType()], 0)
+}
+
+// Resume goes on with a draft that another run suspended: with step draft.step
+// of pipeline draft.pipeline of a set with the same Fingerprint, and then with
+// the later pipelines that list the draft's data type. Errors are as in Run.
+func (s *Set) Resume(ctx context.Context, suspended *pb.Draft, dyn Dynamic) (Result, error) {
+	at, step := int(suspended.GetPipeline()), int(suspended.GetStep())
+	if at >= len(s.pipelines) || step > len(s.pipelines[at].steps) {
+		return Result{}, fmt.Errorf("%w: there is no step %d in pipeline %d", ErrDraft, step, at)
+	}
+	d := s.drafts.Get().(*draft)
+	defer s.put(d)
+	if err := d.Parse(suspended.GetLog()); err != nil {
+		return Result{}, fmt.Errorf("%w: %w", ErrDraft, err)
+	}
+	d.errors = slices.Clone(suspended.GetErrors())
+	// A step may have changed the type that the log came with: what chose this
+	// pipeline then is the one that it lists.
+	types := s.pipelines[at].types
+	dataType := d.Field("dataType").String()
+	if len(types) > 0 && !slices.Contains(types, dataType) {
+		dataType = types[0]
+	}
+	order := []int{at}
+	for _, i := range s.byType[dataType] {
+		if i > at {
+			order = append(order, i)
+		}
+	}
+	r := run{set: s, d: d, ctx: ctx, dyn: dyn}
+	return r.from(order, step)
+}
+
+func (s *Set) put(d *draft) {
+	d.reset()
+	s.drafts.Put(d)
+}
+
+// run is one draft on its way.
+type run struct {
+	set *Set
+	d   *draft
+	ctx context.Context
+	dyn Dynamic
+}
+
+// from runs pipelines in order, the first from a given step.
+func (r *run) from(order []int, first int) (Result, error) {
+	for _, i := range order {
+		for j, st := range r.set.pipelines[i].steps[first:] {
+			if !r.holds(st) {
+				continue
+			}
+			switch {
+			case st.drop:
+				return Result{Dropped: true}, nil
+			case st.dynamic != nil:
+				if before, err := r.call(st, i, first+j); err != nil {
+					return Result{Suspended: before}, err
+				}
+			default:
+				if err := st.action.apply(r.d); err != nil {
+					r.d.fail(st, err)
+				}
+			}
+		}
+		first = 0
+	}
+	return r.finish()
+}
+
+// holds reports whether a step is to be run, and notes why it cannot be.
+func (r *run) holds(st *step) bool {
+	if st.where != nil {
+		ok, err := st.where.Eval(r.d)
+		if err != nil {
+			r.d.fail(st, fmt.Errorf("where: %w", err))
+		}
+		if !ok || err != nil {
+			return false
+		}
+	}
+	if st.broken != nil {
+		r.d.fail(st, st.broken)
+		return false
+	}
+	return true
+}
+
+// call hands the draft to a plugin and takes its answer. With an error that
+// stops the run it gives the draft as it was before.
+func (r *run) call(st *step, pipeline, index int) (*pb.Draft, error) {
+	name := st.dynamic.GetDynamic().GetPlugin()
+	if r.dyn == nil {
+		r.d.fail(st, fmt.Errorf("plugin %s cannot be called here", name))
+		return nil, nil
+	}
+	text := string(r.d.Root().AppendJSON(nil))
+	sent := func() *pb.Draft {
+		return &pb.Draft{Log: text, Pipeline: uint32(pipeline), Step: uint32(index), Errors: slices.Clone(r.d.errors)}
+	}
+	answer, err := r.dyn(r.ctx, &pb.Transform{Draft: sent(), Step: st.dynamic})
+	if err != nil {
+		if h := (*halt)(nil); errors.As(err, &h) {
+			return sent(), err
+		}
+		if r.ctx.Err() != nil {
+			return sent(), r.ctx.Err()
+		}
+		r.d.fail(st, fmt.Errorf("plugin %s: %w", name, err))
+		return nil, nil
+	}
+	if err := r.take(answer, text); err != nil {
+		r.d.fail(st, fmt.Errorf("plugin %s: %w", name, err))
+	}
+	return nil, nil
+}
+
+// take replaces the draft by a plugin's answer. Errors are only ever added: an
+// answer that leaves out those that were sent does not lose them.
+func (r *run) take(answer *pb.Draft, sent string) error {
+	switch {
+	case answer.GetLog() == "":
+		return errors.New("answered no draft")
+	case answer.GetLog() != sent:
+		if err := r.d.Parse(answer.GetLog()); err != nil {
+			return fmt.Errorf("answer: %w", err)
+		}
+	}
+	errs, known := answer.GetErrors(), len(r.d.errors)
+	if len(errs) >= known && slices.Equal(errs[:known], r.d.errors) {
+		errs = errs[known:]
+	}
+	for _, text := range errs {
+		r.d.note(text)
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/epmesh/epmesh/node/tree"
+	pb "github.com/epmesh/epmesh/proto"
+)
+
+// trim removes text from fields.
+type trim struct {
+	fields []*tree.Path
+	cut    func(text string) (string, error)
+}
+
+func (c *compiler) trim(p *pb.Trim) (action, error) {
+	fields, err := c.fields(p.GetFields())
+	if err != nil {
+		return nil, err
+	}
+	s, sub := &trim{fields: fields}, p.GetSubstring()
+	switch p.GetFunction() {
+	case "prefix":
+		s.cut = func(text string) (string, error) { return strings.TrimPrefix(text, sub), nil }
+	case "suffix":
+		s.cut = func(text string) (string, error) { return strings.TrimSuffix(text, sub), nil }
+	case "substring":
+		s.cut = func(text string) (string, error) {
+			if sub == "" {
+				return text, nil
+			}
+			return strings.ReplaceAll(text, sub, ""), nil
+		}
+	case "regex":
+		re, err := c.patterns.Compile(sub)
+		if err != nil {
+			return nil, err
+		}
+		s.cut = func(text string) (string, error) { return cutMatches(re, text) }
+	default:
+		return nil, fmt.Errorf("unknown function %q: use prefix, suffix, substring or regex", p.GetFunction())
+	}
+	return s, nil
+}
+
+func (s *trim) apply(d *draft) error {
+	for _, path := range s.fields {
+		text, ok := d.text(path)
+		if !ok || text == "" {
+			continue
+		}
+		text, err := s.cut(strings.TrimSpace(text))
+		if err != nil {
+			return fmt.Errorf("field %s: %w", path, err)
+		}
+		if err := d.Set(path, tree.Text(strings.TrimSpace(text))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxCut bounds the work of cutMatches, in bytes looked at.
+const maxCut = 256 << 20
+
+// cutMatches removes every text that the expression matched, wherever it stands
+// and not only where it was matched.
+func cutMatches(re *regexp.Regexp, text string) (string, error) {
+	work := 0
+	seen := map[string]bool{"": true}
+	from := text
+	for _, at := range re.FindAllStringIndex(text, -1) {
+		match := from[at[0]:at[1]]
+		if seen[match] {
+			continue
+		}
+		seen[match] = true
+		if work += len(text); work > maxCut {
+			return "", errors.New("too many different texts to remove")
+		}
+		text = strings.ReplaceAll(text, match, "")
+	}
+	return text, nil
+}
