@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/epmesh/epmesh/plugins/internal/enginetest"
+	"github.com/epmesh/epmesh/plugins/enginetest"
 	pb "github.com/epmesh/epmesh/proto"
 	"github.com/tidwall/gjson"
 )

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/epmesh/epmesh/plugins/internal/enginetest"
+	"github.com/epmesh/epmesh/plugins/enginetest"
 	"github.com/hashicorp/go-hclog"
 )
 

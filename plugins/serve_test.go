@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/epmesh/epmesh/plugins/internal/enginetest"
+	"github.com/epmesh/epmesh/plugins/enginetest"
 	pb "github.com/epmesh/epmesh/proto"
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc/codes"

@@ -16,7 +16,7 @@ import (
 
 	"github.com/epmesh/epmesh/config"
 	"github.com/epmesh/epmesh/plugins"
-	"github.com/epmesh/epmesh/plugins/internal/enginetest"
+	"github.com/epmesh/epmesh/plugins/enginetest"
 	pb "github.com/epmesh/epmesh/proto"
 	"github.com/hashicorp/go-hclog"
 	"github.com/tidwall/gjson"

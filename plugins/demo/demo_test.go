@@ -11,7 +11,7 @@ import (
 
 	"github.com/epmesh/epmesh/config"
 	"github.com/epmesh/epmesh/plugins"
-	"github.com/epmesh/epmesh/plugins/internal/enginetest"
+	"github.com/epmesh/epmesh/plugins/enginetest"
 	"github.com/hashicorp/go-hclog"
 	"github.com/tidwall/gjson"
 )

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/epmesh/epmesh/plugins"
-	"github.com/epmesh/epmesh/plugins/internal/enginetest"
+	"github.com/epmesh/epmesh/plugins/enginetest"
 	"github.com/hashicorp/go-hclog"
 	"github.com/tidwall/gjson"
 )

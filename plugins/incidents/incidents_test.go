@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/epmesh/epmesh/plugins"
-	"github.com/epmesh/epmesh/plugins/internal/enginetest"
+	"github.com/epmesh/epmesh/plugins/enginetest"
 	pb "github.com/epmesh/epmesh/proto"
 	"github.com/hashicorp/go-hclog"
 	"github.com/tidwall/gjson"

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/epmesh/epmesh/plugins"
-	"github.com/epmesh/epmesh/plugins/internal/enginetest"
+	"github.com/epmesh/epmesh/plugins/enginetest"
 	"github.com/leodido/go-syslog/v4/rfc3164"
 	"github.com/leodido/go-syslog/v4/rfc5424"
 	"github.com/tidwall/gjson"
