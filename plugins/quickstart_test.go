@@ -108,17 +108,7 @@ func TestQuickStartOfTheContract(t *testing.T) {
 	for _, p := range programs {
 		p = p[:strings.LastIndex(p, "}")+1] + "\n"
 		p = strings.ReplaceAll(p, "github.com/threatwinds/go-sdk/plugins", "github.com/epmesh/epmesh/plugins")
-		// Below this module, so that its imports are found; the go command
-		// passes over a folder whose name begins with an underscore.
-		folder, err := os.MkdirTemp("testdata", "_contract")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { os.RemoveAll(folder) })
-		if err := os.WriteFile(filepath.Join(folder, "main.go"), []byte(p), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		build(t, folder)
+		buildSource(t, []byte(p))
 	}
 }
 
