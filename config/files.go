@@ -37,7 +37,7 @@ type listing struct {
 
 // list walks a pipeline folder. Links to files are followed, links to folders
 // are not; neither does the reference engine.
-func list(dir string) listing {
+func list(dir string) *listing {
 	l := &listing{}
 	// The separator makes the folder itself be followed where it is a link.
 	err := filepath.WalkDir(dir+string(filepath.Separator), func(path string, e fs.DirEntry, err error) error {
@@ -75,7 +75,7 @@ func list(dir string) listing {
 		)
 	})
 	l.files = l.once()
-	return *l
+	return l
 }
 
 func (l *listing) add(s Severity, path, hint, format string, args ...any) {
