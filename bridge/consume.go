@@ -333,31 +333,36 @@ func (r *run) try(item Item) (res result) {
 }
 
 // retry tries what failed again, one item at a time, until each is done or
-// given up. It reports false where the message has to go back.
+// given up. The pause before each round is one for all: most of what fails
+// together fails for one item's sake. It reports false where the message has to
+// go back.
 func (r *run) retry(items []Item, results []result) bool {
-	if slices.ContainsFunc(results, func(res result) bool { return IsWait(res.err) }) {
-		return false
-	}
-	for i := range items {
-		wait := retryMin
-		for again(results[i].err) {
+	for wait := retryMin; ; wait = min(2*wait, retryMax) {
+		var failed []int
+		for i := range results {
 			if IsWait(results[i].err) {
 				return false
 			}
-			if items[i].Attempt >= r.b.opts.Attempts {
-				break
+			if again(results[i].err) && items[i].Attempt < r.b.opts.Attempts {
+				failed = append(failed, i)
 			}
-			if r.stopping.Err() != nil || sleep(r.stopping, wait) != nil {
-				return false
-			}
-			wait = min(2*wait, retryMax)
+		}
+		if len(failed) == 0 {
+			// What failed because the work was ended is no failure of the item.
+			return r.work.Err() == nil || !slices.ContainsFunc(results, func(res result) bool { return again(res.err) })
+		}
+		if sleep(r.stopping, wait) != nil {
+			return false
+		}
+		for _, i := range failed {
 			items[i].Attempt++
 			items[i].LastErr = results[i].err
 			r.w.Stats.retried.Add(1)
-			results[i] = r.try(items[i])
+			if results[i] = r.try(items[i]); IsWait(results[i].err) {
+				return false
+			}
 		}
 	}
-	return r.work.Err() == nil || !slices.ContainsFunc(results, func(res result) bool { return again(res.err) })
 }
 
 // again reports whether another attempt may mend err.

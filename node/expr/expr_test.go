@@ -204,6 +204,30 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// TestMergedEqualities shows that equalities asked together answer as they do
+// one by one.
+func TestMergedEqualities(t *testing.T) {
+	d, _ := FromJSON([]byte(doc))
+	for _, source := range []string{
+		`equals("n", 3) || equals("n", 4)`,
+		`equals("n", 3) || equals("s", 4) || equals("s", "x") || oneOf("s", ["y", 5])`,
+		`equals("n", 3) || exists("none") || equals("n", "4")`,
+		`equals("n", 3) || (equals("n", 5) || equals("n", 4))`,
+		`(equals("n", 3) || equals("n", 5)) && equals("n", 4)`,
+		`oneOf("n", [1,2,3,5,6,7,8]) || oneOf("n", ["x", 4]) || equals("n", 9)`,
+	} {
+		p, err := Compile(source, nil)
+		if err != nil || p.fast == nil {
+			t.Fatalf("%s: %v", source, err)
+		}
+		agree(t, p, d)
+	}
+	p, _ := Compile(`equals("n", 3) || equals("n", 4) || equals("n", 5)`, nil)
+	if l, ok := p.fast.(*lookup); !ok || len(l.equal) != 3 {
+		t.Errorf("%T", p.fast)
+	}
+}
+
 // FuzzCompile compiles whatever comes; where there is a fast path it must
 // agree with CEL.
 func FuzzCompile(f *testing.F) {

@@ -2,12 +2,12 @@ package expr
 
 import (
 	"fmt"
+	"slices"
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
-	"cel.dev/cel-go/common/types/traits"
 	"github.com/epmesh/epmesh/node/pattern"
 	"github.com/epmesh/epmesh/node/tree"
 )
@@ -24,6 +24,9 @@ type (
 	lookup struct {
 		path *tree.Path
 		test test
+		// equal is set where the test is nothing but equality with one of
+		// these.
+		equal []constant
 	}
 )
 
@@ -79,7 +82,7 @@ func (c *compiler) compile(e ast.Expr) cond {
 			if left == nil || right == nil {
 				return nil
 			}
-			return join[or](left, right)
+			return either(left, right)
 		case operators.LogicalNot:
 			if of := c.compile(args[0]); of != nil {
 				return not{of}
@@ -111,6 +114,26 @@ func join[L interface {
 	return all
 }
 
+// either makes one question of several equalities with the same field.
+func either(left, right cond) cond {
+	before := cond(nil)
+	last := left
+	if list, ok := left.(or); ok {
+		before, last = list[:len(list)-1], list[len(list)-1]
+	}
+	a, okA := last.(*lookup)
+	b, okB := right.(*lookup)
+	if !okA || !okB || a.equal == nil || b.equal == nil || !a.path.Same(b.path) {
+		return join[or](left, right)
+	}
+	merged := &lookup{path: a.path, equal: slices.Concat(a.equal, b.equal)}
+	merged.test = anyOf(merged.equal)
+	if before == nil {
+		return merged
+	}
+	return join[or](before, merged)
+}
+
 // call compiles one of our functions with constant arguments.
 func (c *compiler) call(call ast.CallExpr) cond {
 	f := functionNamed[call.FunctionName()]
@@ -128,7 +151,16 @@ func (c *compiler) call(call ast.CallExpr) cond {
 	for i, a := range args {
 		native[i] = goValue(a)
 	}
-	return &lookup{path, f.make(&from, native)}
+	l := &lookup{path: path, test: f.make(&from, native)}
+	switch f.name {
+	case "equals":
+		l.equal = []constant{newConstant(native[0])}
+	case "oneOf":
+		for _, item := range native[0].([]any) {
+			l.equal = append(l.equal, newConstant(item))
+		}
+	}
+	return l
 }
 
 // constants are the path and the arguments of a call of ours, where all of
@@ -179,97 +211,6 @@ func literal(e ast.Expr) ref.Val {
 				return types.Double(i)
 			}
 		}
-	}
-	return nil
-}
-
-// comparison compiles safe(path, default) compared with a constant: the text or
-// number of the field, or the default, against the constant.
-func (c *compiler) comparison(op string, left, right ast.Expr) cond {
-	if left.Kind() != ast.CallKind || left.AsCall().FunctionName() != "safe" {
-		return nil
-	}
-	path, args, ok := constants(left.AsCall())
-	if !ok || len(args) != 1 {
-		return nil
-	}
-	want := literal(right)
-	switch fallback := args[0].(type) {
-	case types.String:
-		fits := textComparison(op, want)
-		if fits == nil {
-			return nil
-		}
-		otherwise := fits(string(fallback))
-		return &lookup{path, func(v tree.Value) bool {
-			if v.Kind != tree.String {
-				return otherwise
-			}
-			return fits(v.Text)
-		}}
-	case types.Double:
-		fits := numberComparison(op, want)
-		if fits == nil {
-			return nil
-		}
-		otherwise := fits(float64(fallback))
-		return &lookup{path, func(v tree.Value) bool {
-			f, ok := numeric(v)
-			if !ok {
-				return otherwise
-			}
-			return fits(f)
-		}}
-	}
-	return nil
-}
-
-func textComparison(op string, want ref.Val) func(string) bool {
-	switch want := want.(type) {
-	case types.String:
-		text := string(want)
-		switch op {
-		case operators.Equals:
-			return func(s string) bool { return s == text }
-		case operators.NotEquals:
-			return func(s string) bool { return s != text }
-		}
-	case traits.Lister:
-		if op != operators.In {
-			return nil
-		}
-		set := map[string]bool{}
-		for _, item := range goValue(want).([]any) {
-			text, ok := item.(string)
-			if !ok {
-				return nil
-			}
-			set[text] = true
-		}
-		return func(s string) bool { return set[s] }
-	}
-	return nil
-}
-
-func numberComparison(op string, want ref.Val) func(float64) bool {
-	number, ok := want.(types.Double)
-	if !ok {
-		return nil
-	}
-	n := float64(number)
-	switch op {
-	case operators.Equals:
-		return func(f float64) bool { return f == n }
-	case operators.NotEquals:
-		return func(f float64) bool { return f != n }
-	case operators.Less:
-		return func(f float64) bool { return f < n }
-	case operators.LessEquals:
-		return func(f float64) bool { return f <= n }
-	case operators.Greater:
-		return func(f float64) bool { return f > n }
-	case operators.GreaterEquals:
-		return func(f float64) bool { return f >= n }
 	}
 	return nil
 }

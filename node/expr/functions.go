@@ -84,6 +84,11 @@ func oneOf(_ *caches, args []any) test {
 	for i, item := range items {
 		constants[i] = newConstant(item)
 	}
+	return anyOf(constants)
+}
+
+// anyOf is equality with one of some constants.
+func anyOf(constants []constant) test {
 	if len(constants) > 8 {
 		return newTable(constants).contains
 	}

@@ -19,9 +19,14 @@ var errRaw = errors.New("raw cannot be deleted")
 func (c *compiler) delete(p *pb.Delete) (action, error) {
 	s := &remove{raw: slices.Contains(p.GetFields(), "raw")}
 	for _, name := range p.GetFields() {
-		if name != "raw" && name != "" {
-			s.fields = append(s.fields, tree.ParsePath(name))
+		if name == "raw" || name == "" {
+			continue
 		}
+		path := tree.ParsePath(name)
+		if path.Special() {
+			return nil, errSpecial(name)
+		}
+		s.fields = append(s.fields, path)
 	}
 	if s.fields == nil && !s.raw {
 		return nil, errors.New("fields is not set")

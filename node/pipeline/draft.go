@@ -13,7 +13,8 @@ type draft struct {
 	more   int // errors beyond maxErrors
 
 	// memo remembers what was read last, since many steps ask for the same
-	// few fields. What it holds is good as long as the tree was not edited.
+	// few fields. What it holds is good as long as the tree was not edited,
+	// which a reset is too.
 	memo [16]remembered
 
 	values []string // of a grok that is being matched
@@ -31,7 +32,6 @@ func newDraft(l tree.Limits) *draft { return &draft{Tree: tree.New(l)} }
 func (d *draft) reset() {
 	d.Tree.Reset()
 	d.errors, d.more = nil, 0
-	d.memo = [16]remembered{}
 	clear(d.values[:cap(d.values)])
 }
 

@@ -70,11 +70,21 @@ func (c *compiler) fields(names []string) ([]*tree.Path, error) {
 		if reserved(first) {
 			return nil, fmt.Errorf("%q cannot be written", name)
 		}
-		if name != "" {
-			paths = append(paths, tree.ParsePath(name))
+		if name == "" {
+			continue
 		}
+		path := tree.ParsePath(name)
+		if path.Special() {
+			return nil, errSpecial(name)
+		}
+		paths = append(paths, path)
 	}
 	return paths, nil
+}
+
+// errSpecial is the error for a path that can only be read.
+func errSpecial(name string) error {
+	return fmt.Errorf("%q cannot be written: a path with wildcards or queries can only be read", name)
 }
 
 // source is the path of the field that a step reads.

@@ -21,9 +21,14 @@ func (c *compiler) rename(p *pb.Rename) (action, error) {
 	}
 	s := &rename{to: to}
 	for _, name := range p.GetFrom() {
-		if name != "" {
-			s.from = append(s.from, tree.ParsePath(name))
+		if name == "" {
+			continue
 		}
+		path := tree.ParsePath(name)
+		if path.Special() {
+			return nil, errSpecial(name)
+		}
+		s.from = append(s.from, path)
 	}
 	if s.from == nil {
 		return nil, errors.New("from is not set")
@@ -41,13 +46,14 @@ func (s *rename) apply(d *draft) error {
 		if v.Kind == tree.Null || v.Kind >= tree.Array {
 			node = tree.Text(v.String())
 		}
-		kept := d.Get(from)
+		var old tree.Node
+		moved := false
 		if !reserved(from.String()) {
-			d.Delete(from)
+			old, moved = d.Take(from)
 		}
 		if err := d.Set(s.to, node); err != nil {
-			if kept != nil && !reserved(from.String()) {
-				_ = d.Set(from, node) // as it was, but for an object's type
+			if moved {
+				_ = d.Set(from, old)
 			}
 			return err
 		}

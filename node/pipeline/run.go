@@ -168,7 +168,10 @@ func (r *run) call(st *step, pipeline, index int) (*pb.Draft, error) {
 		r.d.fail(st, fmt.Errorf("plugin %s cannot be called here", name))
 		return nil, nil
 	}
-	text := string(r.d.Root().AppendJSON(nil))
+	buf := buffers.Get().(*[]byte)
+	*buf = r.d.Root().AppendJSON((*buf)[:0])
+	text := string(*buf)
+	putBuffer(buf)
 	sent := func() *pb.Draft {
 		return &pb.Draft{Log: text, Pipeline: uint32(pipeline), Step: uint32(index), Errors: slices.Clone(r.d.errors)}
 	}

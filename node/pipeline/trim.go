@@ -69,15 +69,19 @@ const maxCut = 256 << 20
 // cutMatches removes every text that the expression matched, wherever it stands
 // and not only where it was matched.
 func cutMatches(re *regexp.Regexp, text string) (string, error) {
-	work := 0
-	seen := map[string]bool{"": true}
-	from := text
-	for _, at := range re.FindAllStringIndex(text, -1) {
-		match := from[at[0]:at[1]]
-		if seen[match] {
-			continue
+	var (
+		matches []string
+		seen    = map[string]bool{"": true}
+	)
+	re.ReplaceAllStringFunc(text, func(match string) string {
+		if !seen[match] {
+			seen[match] = true
+			matches = append(matches, match)
 		}
-		seen[match] = true
+		return ""
+	})
+	work := 0
+	for _, match := range matches {
 		if work += len(text); work > maxCut {
 			return "", errors.New("too many different texts to remove")
 		}

@@ -13,7 +13,8 @@ const maxGap = 1024
 // Set puts a value at a path and makes the objects on the way. A scalar on the
 // way gives way to an object (or to an array, where the next part is a number);
 // an array takes only numbers. The value becomes part of the tree and must have
-// been made by it or be a scalar.
+// been made by it or be a scalar. With an error, objects on the way may have been
+// made, and nothing else has changed.
 func (t *Tree) Set(p *Path, v Node) error {
 	if p.special || p.parts == nil {
 		return fmt.Errorf("cannot write to path %q", p.text)
@@ -23,7 +24,7 @@ func (t *Tree) Set(p *Path, v Node) error {
 
 // SetParts is Set for a path in parts.
 func (t *Tree) SetParts(parts []string, v Node) error {
-	if len(parts) > t.limits.Depth {
+	if len(parts)+v.depth(t.limits.Depth) > t.limits.Depth {
 		return ErrDepth
 	}
 	for _, part := range parts {
@@ -39,9 +40,6 @@ func (t *Tree) SetParts(parts []string, v Node) error {
 			return err
 		}
 		if i == len(parts)-1 {
-			if v.kind >= Array && len(parts)+v.depth(t.limits.Depth) > t.limits.Depth {
-				return ErrDepth
-			}
 			v.key = kid.key
 			*kid = v
 			return nil
@@ -112,13 +110,6 @@ func (n *Node) depth(bound int) int {
 		deepest = max(deepest, n.kids.list[i].depth(bound-1))
 	}
 	return deepest + 1
-}
-
-// Replace puts a scalar in the place of a node of this tree, under its key.
-func (t *Tree) Replace(n *Node, v Node) {
-	t.gen++
-	v.key = n.key
-	*n = v
 }
 
 // Delete removes what stands at a path and reports whether there was anything.

@@ -4,6 +4,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Node is one value of a Tree, with its key where its parent is an Object. A
@@ -31,7 +32,12 @@ const indexAbove = 48
 
 // Text, Bool, Int and Float make nodes of scalars. Text replaces what is not
 // UTF-8 by U+FFFD.
-func Text(s string) Node { return Node{kind: String, text: strings.ToValidUTF8(s, "\uFFFD")} }
+func Text(s string) Node {
+	if !utf8.ValidString(s) { // the quicker question
+		s = strings.ToValidUTF8(s, "\uFFFD")
+	}
+	return Node{kind: String, text: s}
+}
 
 // Bool makes a True or False.
 func Bool(b bool) Node {

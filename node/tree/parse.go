@@ -3,8 +3,6 @@ package tree
 import (
 	"errors"
 	"fmt"
-	"math"
-	"strconv"
 )
 
 // ErrObject is the error for a document that is JSON, but no object.
@@ -47,6 +45,7 @@ func (t *Tree) parse(text string) (Node, error) {
 	t.stack = t.stack[:0]
 	n, err := p.value(0)
 	if err != nil {
+		t.high = max(t.high, len(t.stack)) // no gather did
 		return Node{}, err
 	}
 	if p.space(); p.i < len(p.s) {
@@ -209,6 +208,7 @@ func (p *parser) array(depth int) (Node, error) {
 // gather moves what was read from the stack into the arena.
 func (p *parser) gather(k Kind, read []Node, base int) Node {
 	t := p.tree
+	t.high = max(t.high, len(t.stack))
 	room := 0
 	if base == 0 { // the outermost object is what steps add to
 		room = 8
@@ -218,94 +218,4 @@ func (p *parser) gather(k Kind, read []Node, base int) Node {
 	copy(set.list, read)
 	t.stack = t.stack[:base]
 	return Node{kind: k, kids: set}
-}
-
-func keyHash(key string) uint32 {
-	h := uint32(len(key)) * 0x9E3779B1
-	for i := range len(key) {
-		h = h*31 + uint32(key[i])
-	}
-	return h ^ h>>13
-}
-
-// dedupe keeps the last value of each key, in the place of the first.
-func dedupe(members []Node) []Node {
-	if len(members) <= indexAbove {
-		kept := members[:0]
-	next:
-		for _, m := range members {
-			for i := range kept {
-				if kept[i].key == m.key {
-					kept[i] = m
-					continue next
-				}
-			}
-			kept = append(kept, m)
-		}
-		return kept
-	}
-	at := make(map[string]int, len(members))
-	kept := members[:0]
-	for _, m := range members {
-		if i, ok := at[m.key]; ok {
-			kept[i] = m
-			continue
-		}
-		at[m.key] = len(kept)
-		kept = append(kept, m)
-	}
-	return kept
-}
-
-// number reads a number by JSON's grammar. Whole numbers of up to 15 digits,
-// which is nearly all there are, are computed on the way.
-func (p *parser) number() (Node, error) {
-	s, start := p.s, p.i
-	i := start
-	if i < len(s) && s[i] == '-' {
-		i++
-	}
-	first := i
-	var whole uint64
-	for i < len(s) && s[i]-'0' <= 9 {
-		whole = whole*10 + uint64(s[i]-'0')
-		i++
-	}
-	digits := i - first
-	if digits == 0 || digits > 1 && s[first] == '0' {
-		return Node{}, p.fail("unexpected character")
-	}
-	plain := digits <= 15
-	if i < len(s) && s[i] == '.' {
-		plain = false
-		from := i + 1
-		for i++; i < len(s) && s[i]-'0' <= 9; i++ {
-		}
-		if i == from {
-			return Node{}, p.fail("bad number")
-		}
-	}
-	if i < len(s) && s[i]|0x20 == 'e' {
-		plain = false
-		if i++; i < len(s) && (s[i] == '+' || s[i] == '-') {
-			i++
-		}
-		from := i
-		for ; i < len(s) && s[i]-'0' <= 9; i++ {
-		}
-		if i == from {
-			return Node{}, p.fail("bad number")
-		}
-	}
-	p.i = i
-	n := Node{kind: Number, text: s[start:i]}
-	if !plain {
-		n.num, _ = strconv.ParseFloat(n.text, 64) // ±Inf out of range
-		return n, nil
-	}
-	n.num = float64(whole)
-	if first > start {
-		n.num = math.Copysign(n.num, -1)
-	}
-	return n, nil
 }

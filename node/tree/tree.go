@@ -47,6 +47,7 @@ type Tree struct {
 	sets    []kids // where parsed kids lie
 	setUsed int
 	stack   []Node // of the parser
+	high    int    // of the stack since the last Reset
 }
 
 // New makes an empty document.
@@ -70,8 +71,8 @@ func (t *Tree) Reset() {
 	}
 	clear(t.arena[:min(t.used, len(t.arena))])
 	clear(t.sets[:min(t.setUsed, len(t.sets))])
-	clear(t.stack[:cap(t.stack)])
-	t.stack = t.stack[:0]
+	clear(t.stack[:min(t.high, cap(t.stack))])
+	t.stack, t.high = t.stack[:0], 0
 	t.used, t.setUsed, t.nodes = 0, 0, 0
 	t.root = t.newObject(16)
 	t.gen++

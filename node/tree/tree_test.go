@@ -2,6 +2,7 @@ package tree
 
 import (
 	"encoding/json"
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -268,5 +269,41 @@ func BenchmarkLookup(b *testing.B) {
 		if tree.Lookup(p).Kind != Number {
 			b.Fatal()
 		}
+	}
+}
+
+func TestTakeStringsField(t *testing.T) {
+	tree := mustParse(t, `{"a":{"b":[1,2]},"c":1}`)
+	b, ok := tree.Take(ParsePath("a.b"))
+	if !ok || tree.Lookup(ParsePath("a.b")).Exists() {
+		t.Fatal(text(tree))
+	}
+	if _, ok := tree.Take(ParsePath("a.b")); ok {
+		t.Error("taken twice")
+	}
+	if err := tree.Set(ParsePath("x.y"), b); err != nil {
+		t.Fatal(err)
+	}
+	list, err := tree.Strings("p", "q\xff")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.Set(ParsePath("l"), list); err != nil {
+		t.Fatal(err)
+	}
+	tree.SetField("@timestamp", Text("T"))
+	tree.SetField("c", Of(tree.Lookup(ParsePath("x.y.0"))))
+	sameJSON(t, text(tree), `{"a":{},"x":{"y":[1,2]},"c":1,"l":["p","q�"],"@timestamp":"T"}`)
+
+	small := New(Limits{Depth: 3, Nodes: 6})
+	if err := small.Parse(`{"a":{"b":{"c":1}}}`); err != nil {
+		t.Fatal(err)
+	}
+	deep, _ := small.Take(ParsePath("a"))
+	if err := small.Set(ParsePath("x.y"), deep); !errors.Is(err, ErrDepth) {
+		t.Error(err)
+	}
+	if _, err := small.Strings("1", "2", "3"); !errors.Is(err, ErrNodes) {
+		t.Error(err)
 	}
 }
