@@ -41,7 +41,7 @@ func (n *Node) Status() Status {
 		})
 	}
 	pending := n.pending()
-	for _, w := range n.workers.list() {
+	for _, w := range n.workers.current() {
 		st := StageStatus{
 			Stage: w.consumer.Stage, Plugin: w.consumer.Plugin, Consumer: w.String(), Serving: w.serving.Load(),
 			Counts: w.stats.Snapshot(), Pending: -1, Rate: n.rates.of(w.String(), now, w.done()),
