@@ -17,7 +17,7 @@ const (
 	// A server on this machine answers at once or not at all; another may be
 	// behind a slow line.
 	localWait  = 2 * time.Second
-	remoteWait = 8 * time.Second
+	remoteWait = 5 * time.Second
 	// goneAfter is how long a server may be away before a command gives up.
 	goneAfter = 5 * time.Second
 )

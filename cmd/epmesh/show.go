@@ -22,6 +22,8 @@ const (
 	activityEvery = 5 * time.Second
 	// reachPause is between two looks for the node's server.
 	reachPause = 50 * time.Millisecond
+	// settleWait is how long addresses that are still missing are waited for.
+	settleWait = time.Second
 )
 
 // show tells on standard output what happens in a node of this process. It sees
@@ -110,18 +112,37 @@ func (s *show) reach(ctx context.Context) *bridge.Bridge {
 
 // start says where the node listens.
 func (s *show) start(ctx context.Context, b *bridge.Bridge, at node.Addresses) {
+	durability := ""
+	if b != nil {
+		if n, ok := s.settled(ctx, b); ok {
+			at, durability = n.Addresses, n.Durability
+		}
+	}
 	u := where(s.settings, at)
 	if s.cmd.JSON {
 		s.print(u.line())
 		return
 	}
-	durability := ""
-	if b != nil {
-		if n, ok := s.own(ctx, b); ok {
-			durability = n.Durability
+	s.print(u.text(s.next, durability))
+}
+
+// settled is how this node stands once its addresses are known. The node is
+// ready when syslog is there over one of its two networks.
+func (s *show) settled(ctx context.Context, b *bridge.Bridge) (node.Status, bool) {
+	late := time.After(settleWait)
+	for {
+		n, ok := s.own(ctx, b)
+		if ok && len(n.Addresses.Plugins["syslog"]) != 1 {
+			return n, ok
+		}
+		select {
+		case <-time.After(reachPause):
+		case <-late: // there is but one
+			return n, ok
+		case <-ctx.Done():
+			return n, false
 		}
 	}
-	s.print(u.text(s.next, durability))
 }
 
 // own is how this node stands.
