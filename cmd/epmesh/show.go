@@ -124,6 +124,9 @@ func (s *show) start(ctx context.Context, b *bridge.Bridge, at node.Addresses) {
 		return
 	}
 	s.print(u.text(s.next, durability))
+	if b == nil {
+		s.print("Alerts and counts are not shown, and commands cannot look: --nats has turned the server's address off.\n")
+	}
 }
 
 // settled is how this node stands once its addresses are known. The node is
