@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -92,7 +93,7 @@ const keptLines = 400
 func startNode(t *testing.T, dir string, env ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.Command(epmesh(t), "node", "--work-dir", dir), ready: make(chan struct{}), ended: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(),
+	p.cmd.Env = append(plainEnviron(),
 		"NODE_NAME=n1", "NATS_URL=", "EPMESH_HTTP_LISTEN=127.0.0.1:0", "EPMESH_NATS_LISTEN=127.0.0.1:0", "EPMESH_LOG_FORMAT=json",
 		"EPMESH_STAGES_ACK_WAIT=2s", "EPMESH_PLUGINS_RESTART_MIN=50ms", "EPMESH_PLUGINS_RESTART_MAX=500ms")
 	p.cmd.Env = append(p.cmd.Env, env...)
@@ -120,7 +121,7 @@ func startNode(t *testing.T, dir string, env ...string) *process {
 		p.kill()
 		r.Close()
 		<-read
-		if t.Failed() {
+		if t.Failed() && os.Getenv("EPMESH_NODE_LOG") != "" {
 			t.Logf("the node's last lines:\n%s", p.tail())
 		}
 	})
@@ -210,4 +211,10 @@ func alive(pid string) bool {
 	}
 	_, rest, _ := strings.Cut(string(text), ") ")
 	return !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
+}
+
+// plainEnviron is this process's environment without what is meant for the tests
+// or for another node.
+func plainEnviron() []string {
+	return slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "EPMESH_") })
 }
