@@ -41,7 +41,7 @@ func (n *Node) Status() Status {
 		})
 	}
 	pending := n.pending()
-	for _, w := range n.workers.list() {
+	for _, w := range n.workers.current() {
 		st := StageStatus{
 			Stage: w.consumer.Stage, Plugin: w.consumer.Plugin, Consumer: w.String(), Serving: w.serving.Load(),
 			Counts: w.stats.Snapshot(), Pending: -1, Rate: n.rates.of(w.String(), now, w.done()),
@@ -92,10 +92,16 @@ func (n *Node) pluginStatus(set *config.Set) []PluginStatus {
 			Name: s.Name, Kind: string(s.Kind), State: string(s.State), Socket: &s, Process: processes[s.Name], Note: note(set, s),
 		})
 	}
+	bundled := set.Bundled()
 	for name, p := range processes {
-		if !served[name] {
-			list = append(list, PluginStatus{Name: name, State: string(p.State), Process: p})
+		if served[name] {
+			continue
 		}
+		st := PluginStatus{Name: name, State: string(p.State), Process: p}
+		if b, ok := bundled[name]; ok && n.opts.BundledKind != nil {
+			st.Kind = n.opts.BundledKind(b)
+		}
+		list = append(list, st)
 	}
 	slices.SortFunc(list, func(a, b PluginStatus) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))

@@ -121,6 +121,15 @@ func (ws *workers) list() []*worker {
 	return list
 }
 
+// current is every worker that is served now, in the same order.
+func (ws *workers) current() []*worker {
+	return slices.DeleteFunc(ws.list(), func(w *worker) bool {
+		ws.mu.Lock()
+		defer ws.mu.Unlock()
+		return ws.running[w.String()] == nil
+	})
+}
+
 // handler is what a consumer's items are handled with.
 func (n *Node) handler(w *worker) bridge.Handler {
 	switch w.consumer.Stage {

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/epmesh/epmesh/bridge"
+	"github.com/epmesh/epmesh/config"
+	"github.com/epmesh/epmesh/node"
+	pb "github.com/epmesh/epmesh/proto"
+)
+
+const (
+	// activityEvery is how often the counts are shown.
+	activityEvery = 5 * time.Second
+	// reachPause is between two looks for the node's server.
+	reachPause = 50 * time.Millisecond
+	// settleWait is how long addresses that are still missing are waited for.
+	settleWait = time.Second
+)
+
+// show tells on standard output what happens in a node of this process. It sees
+// what any other program could see, through the node's server.
+type show struct {
+	cmd      *upCmd
+	settings config.Settings
+	width    int
+	next     string // how a further command is given, with COMMAND in it
+
+	mu  sync.Mutex // one line at a time
+	out io.Writer
+
+	addresses chan node.Addresses // from ready to run
+}
+
+func newShow(c *upCmd, a *app, s config.Settings) *show {
+	return &show{
+		cmd: c, settings: s, width: width(a.stdout), out: a.stdout,
+		next: nextCommand(os.Args[0], c.WorkDir), addresses: make(chan node.Addresses, 1),
+	}
+}
+
+// nextCommand is what a user types to look at this node.
+func nextCommand(self, workDir string) string {
+	name := "epmesh"
+	if strings.Contains(self, string(filepath.Separator)+"go-build") {
+		name = "go run ./cmd/epmesh"
+	} else if strings.ContainsRune(self, filepath.Separator) {
+		name = self
+	}
+	if workDir == "" {
+		return name + " COMMAND"
+	}
+	return name + " COMMAND --work-dir " + workDir
+}
+
+// ready is told by the node where it can be reached.
+func (s *show) ready(at node.Addresses) { s.addresses <- at }
+
+// run shows what happens until ctx ends. Alerts are watched for before anything
+// can raise one, and shown once it has been said where the node listens.
+func (s *show) run(ctx context.Context) {
+	var alerts sync.WaitGroup
+	defer alerts.Wait()
+	b := s.reach(ctx)
+	if b != nil {
+		defer b.Close()
+	}
+	started := make(chan struct{})
+	if b != nil && (s.cmd.Demo || !s.cmd.JSON) {
+		alerts.Go(func() { s.alerts(ctx, b, started) })
+	}
+	select {
+	case at := <-s.addresses:
+		s.start(ctx, b, at)
+		close(started)
+	case <-ctx.Done():
+		close(started)
+		return
+	}
+	if b != nil && !s.cmd.JSON {
+		s.activity(ctx, b)
+	}
+	<-ctx.Done()
+}
+
+// reach connects to the node's server as soon as it is there; nil where ctx has
+// ended, or where there is no way to it.
+func (s *show) reach(ctx context.Context) *bridge.Bridge {
+	if s.settings.NATS.Listen == "" && s.settings.NATS.URL == "" && s.settings.NATS.Context == "" {
+		return nil
+	}
+	for ctx.Err() == nil {
+		// An access file that a killed node left behind is replaced soon.
+		if b, _, err := reach(ctx, s.settings); err == nil {
+			return b
+		}
+		select {
+		case <-time.After(reachPause):
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// start says where the node listens.
+func (s *show) start(ctx context.Context, b *bridge.Bridge, at node.Addresses) {
+	durability := ""
+	if b != nil {
+		if n, ok := s.settled(ctx, b); ok {
+			at, durability = n.Addresses, n.Durability
+		}
+	}
+	u := where(s.settings, at)
+	if s.cmd.JSON {
+		s.print(u.line())
+		return
+	}
+	s.print(u.text(s.next, durability))
+	if b == nil {
+		s.print("Alerts and counts are not shown, and commands cannot look: --nats has turned the server's address off.\n")
+	}
+}
+
+// settled is how this node stands once its addresses are known. The node is
+// ready when syslog is there over one of its two networks.
+func (s *show) settled(ctx context.Context, b *bridge.Bridge) (node.Status, bool) {
+	late := time.After(settleWait)
+	for {
+		n, ok := s.own(ctx, b)
+		if ok && len(n.Addresses.Plugins["syslog"]) != 1 {
+			return n, ok
+		}
+		select {
+		case <-time.After(reachPause):
+		case <-late: // there is but one
+			return n, ok
+		case <-ctx.Done():
+			return n, false
+		}
+	}
+}
+
+// own is how this node stands.
+func (s *show) own(ctx context.Context, b *bridge.Bridge) (node.Status, bool) {
+	nodes, err := askNodes(ctx, b)
+	if err != nil {
+		return node.Status{}, false
+	}
+	for _, n := range nodes {
+		if n.Node == s.settings.Node {
+			return n, true
+		}
+	}
+	return node.Status{}, false
+}
+
+// alerts shows alerts as they come.
+func (s *show) alerts(ctx context.Context, b *bridge.Bridge, started <-chan struct{}) {
+	for ctx.Err() == nil {
+		_, err := b.Tap(ctx, bridge.TapFilter{Stage: "alerts"}, nil, func(i bridge.Tapped) bool {
+			<-started
+			m, err := decode(i.Item.Subject, i.Item.ID, i.Item.Body)
+			if a, ok := m.(*pb.Alert); ok && err == nil && ctx.Err() == nil {
+				s.print(s.alert(a))
+			}
+			return true
+		})
+		if err != nil {
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+func (s *show) alert(a *pb.Alert) string {
+	if !s.cmd.JSON {
+		return fit(itemLine(time.Now(), a), s.width)
+	}
+	text, err := protoJSON(a)
+	if err != nil {
+		return ""
+	}
+	line, err := json.Marshal(map[string]json.RawMessage{"alert": text})
+	if err != nil {
+		return ""
+	}
+	return string(line)
+}
+
+// activity shows how much happens, as long as something does.
+func (s *show) activity(ctx context.Context, b *bridge.Bridge) {
+	tick := time.NewTicker(activityEvery)
+	defer tick.Stop()
+	before, began := totals{}, time.Now()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		n, ok := s.own(ctx, b)
+		if !ok {
+			continue
+		}
+		at := time.Now()
+		now := sum(n)
+		if now != before {
+			s.print(fit(activityLine(at, now, before, at.Sub(began)), s.width))
+		}
+		before, began = now, at
+	}
+}
+
+// totals are what a node has counted since it began.
+type totals struct{ logs, events, alerts, messages, dead int64 }
+
+func sum(n node.Status) totals {
+	var t totals
+	for _, in := range n.Input {
+		t.dead += int64(in.Dead)
+		if in.Kind == "log" {
+			t.logs += int64(in.Received)
+		} else {
+			t.messages += int64(in.Received)
+		}
+	}
+	for _, s := range n.Stages {
+		t.dead += s.Dead
+		switch s.Stage {
+		case "parse":
+			t.events += s.Out
+		case "analysis":
+			t.alerts += s.Produced
+		}
+	}
+	return t
+}
+
+func activityLine(at time.Time, now, before totals, took time.Duration) string {
+	rate := func(a, b int64) string { return rateText(float64(a-b) / max(took.Seconds(), 0.001)) }
+	return fmt.Sprintf("%s  %s logs/s, %s events/s; in all %s, %s, %s, %s", at.Local().Format(time.TimeOnly),
+		rate(now.logs, before.logs), rate(now.events, before.events),
+		count(now.events, "event"), count(now.alerts, "alert"), count(now.messages, "message"), count(now.dead, "dead letter"))
+}
+
+func (s *show) print(line string) {
+	if line == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintln(s.out, line)
+}
