@@ -31,8 +31,10 @@ func installMill(t *testing.T, dir string) (folder string, names []string) {
 	folder = dir + "/records"
 	configure(t, dir, mill)
 	for _, p := range []program{
-		{Kind: plugin.Parsing, Name: "stamper"}, {Kind: plugin.Analysis, Name: "judge"},
-		{Kind: plugin.Correlation, Name: "collector"}, {Kind: plugin.Output, Name: "archive"},
+		{Kind: plugin.Parsing, Name: "stamper"},
+		{Kind: plugin.Analysis, Name: "judge"},
+		{Kind: plugin.Correlation, Name: "collector"},
+		{Kind: plugin.Output, Name: "archive"},
 	} {
 		p.Records = folder
 		p.install(t, dir)

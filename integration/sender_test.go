@@ -230,4 +230,3 @@ func someLog(n int) *pb.Log {
 	}
 	return l
 }
-
