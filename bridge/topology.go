@@ -123,10 +123,13 @@ func (b *Bridge) Ensure(ctx context.Context, consumers []Consumer) (orphans []st
 			return nil, err
 		}
 	}
+	if err := b.ensureKeeper(ctx); err != nil {
+		return nil, err
+	}
 	if err := b.EnsureConsumers(ctx, consumers); err != nil {
 		return nil, err
 	}
-	wanted := map[string]bool{}
+	wanted := map[string]bool{keeper: true}
 	for _, c := range consumers {
 		wanted[c.Name()] = true
 	}
@@ -199,6 +202,10 @@ func (b *Bridge) ensureConsumer(ctx context.Context, c Consumer) error {
 			subjectReplay+c.Name()+".>"),
 		Metadata: map[string]string{"epmesh.stage": c.Stage, "epmesh.plugin": c.Plugin},
 	}
+	if c.Stream == StreamAlert {
+		// What is kept there is done: see Keep.
+		cfg.DeliverPolicy = jetstream.DeliverNewPolicy
+	}
 	if c.Transient {
 		cfg.InactiveThreshold = transientFor
 	}
@@ -265,6 +272,9 @@ func (b *Bridge) State(ctx context.Context) ([]StreamState, []Pending, error) {
 		}
 		list := stream.ListConsumers(ctx)
 		for c := range list.Info() {
+			if c.Name == keeper {
+				continue
+			}
 			pending = append(pending, Pending{
 				Name: c.Name, Stage: c.Config.Metadata["epmesh.stage"], Plugin: c.Config.Metadata["epmesh.plugin"], Stream: s.name,
 				Messages: c.NumPending, Unacked: c.NumAckPending, Redelivered: c.NumRedelivered,

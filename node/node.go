@@ -174,6 +174,7 @@ func (n *Node) serve(ctx context.Context, set *config.Set) error {
 		layer{services: []Service{n.registry, n.processes}},
 		layer{services: []Service{
 			n.workers,
+			named("keeper", n.bridge.Keep),
 			named("control", func(ctx context.Context) error { return n.bridge.Serve(ctx, StatusRequest, n.answerStatus) }),
 			named("configuration", n.watch),
 			named("outputs", n.watchOutputs),
