@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"math"
 	"net"
 	"path/filepath"
 	"testing"
@@ -103,35 +104,45 @@ func (n *bareNode) parse(data []byte) ([]byte, error) {
 	})
 }
 
-// analyze makes the handler of events that calls an analysis plugin and stores
-// its alerts.
-func (n *bareNode) analyze(client pb.AnalysisClient) func(bridgetest.Taken) error {
-	return func(t bridgetest.Taken) error {
-		var e pb.Event
-		if err := proto.Unmarshal(t.Data(), &e); err != nil {
+// serve runs the stages until the test ends.
+func (n *bareNode) serve(analysis pb.AnalysisClient, correlation pb.CorrelationClient) {
+	go func() { _ = n.js.Hop("LOG", "EVENT", math.MaxInt, n.parse) }()
+	go func() {
+		_ = n.js.Take("EVENT", math.MaxInt, func(t bridgetest.Taken) error {
+			var e pb.Event
+			if err := proto.Unmarshal(t.Data(), &e); err != nil {
+				return err
+			}
+			alerts, err := analysis.Analyze(context.Background(), &e, grpc.WaitForReady(true))
+			for err == nil {
+				var a *pb.Alert
+				if a, err = alerts.Recv(); err != nil {
+					break
+				}
+				var data []byte
+				if data, err = proto.Marshal(a); err != nil {
+					break
+				}
+				var stored bridgetest.Stored
+				if stored, err = n.js.Publish("ALERT", data); err == nil {
+					err = stored.Wait()
+				}
+			}
+			t.Ack()
+			return nil
+		})
+	}()
+	go func() {
+		_ = n.js.Take("ALERT", math.MaxInt, func(t bridgetest.Taken) error {
+			var a pb.Alert
+			if err := proto.Unmarshal(t.Data(), &a); err != nil {
+				return err
+			}
+			_, err := correlation.Correlate(context.Background(), &a, grpc.WaitForReady(true))
+			t.Ack()
 			return err
-		}
-		stream, err := client.Analyze(context.Background(), &e)
-		for err == nil {
-			var a *pb.Alert
-			if a, err = stream.Recv(); err != nil {
-				break
-			}
-			var data []byte
-			if data, err = proto.Marshal(a); err != nil {
-				break
-			}
-			var stored bridgetest.Stored
-			if stored, err = n.js.Publish("ALERT", data); err == nil {
-				err = stored.Wait()
-			}
-		}
-		if err == io.EOF {
-			err = nil
-		}
-		t.Ack()
-		return err
-	}
+		})
+	}()
 }
 
 // dial is a connection to a socket with the settings that one gets by default.

@@ -177,4 +177,3 @@ func (g *errGroup) Wait() error {
 	g.wg.Wait()
 	return g.err
 }
-
