@@ -14,11 +14,8 @@ import (
 	"github.com/epmesh/epmesh/node/stage"
 	pb "github.com/epmesh/epmesh/proto"
 	"github.com/hashicorp/go-hclog"
-	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // A log that was handed over and one that was not are the same event: one that
 // comes again, as after a crash, may go the other way.
