@@ -11,6 +11,7 @@ import (
 // stopped, or killed, and started again under load: nothing that was acked is
 // lost, and no alert is doubled.
 func TestExternalServerRestarts(t *testing.T) {
+	t.Parallel()
 	_, rate, seed := soak(t)
 	t.Logf("EPMESH_SEED=%d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))

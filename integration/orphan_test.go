@@ -10,6 +10,7 @@ import (
 // After a SIGKILL of the node no plugin of it stays behind, nor what a plugin
 // started, and where the next node starts at once none runs twice.
 func TestNoPluginOutlivesItsNode(t *testing.T) {
+	t.Parallel()
 	dir := workDir(t)
 	folder := filepath.Join(dir, "records")
 	configure(t, dir, "plugins: {analysis: {order: [judge]}}\n")
