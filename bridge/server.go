@@ -189,11 +189,18 @@ func (s *Server) Shutdown() {
 type serverLogger struct{ l hclog.Logger }
 
 func (s serverLogger) Noticef(f string, v ...any) { s.l.Debug(trimmed(f, v)) }
-func (s serverLogger) Warnf(f string, v ...any)   { s.l.Warn(trimmed(f, v)) }
-func (s serverLogger) Fatalf(f string, v ...any)  { s.l.Error(trimmed(f, v)) }
 func (s serverLogger) Errorf(f string, v ...any)  { s.l.Error(trimmed(f, v)) }
+func (s serverLogger) Fatalf(f string, v ...any)  { s.l.Error(trimmed(f, v)) }
 func (s serverLogger) Debugf(f string, v ...any)  { s.l.Trace(trimmed(f, v)) }
 func (s serverLogger) Tracef(f string, v ...any)  { s.l.Trace(trimmed(f, v)) }
+
+// Warnf leaves out the server's advice against passwords in configuration files:
+// ours are random, new at each start, and in no configuration.
+func (s serverLogger) Warnf(f string, v ...any) {
+	if text := trimmed(f, v); !strings.HasPrefix(text, "Plaintext passwords detected") {
+		s.l.Warn(text)
+	}
+}
 
 func trimmed(f string, v []any) string { return strings.TrimSpace(fmt.Sprintf(f, v...)) }
 

@@ -92,10 +92,16 @@ func (n *Node) pluginStatus(set *config.Set) []PluginStatus {
 			Name: s.Name, Kind: string(s.Kind), State: string(s.State), Socket: &s, Process: processes[s.Name], Note: note(set, s),
 		})
 	}
+	bundled := set.Bundled()
 	for name, p := range processes {
-		if !served[name] {
-			list = append(list, PluginStatus{Name: name, State: string(p.State), Process: p})
+		if served[name] {
+			continue
 		}
+		st := PluginStatus{Name: name, State: string(p.State), Process: p}
+		if b, ok := bundled[name]; ok && n.opts.BundledKind != nil {
+			st.Kind = n.opts.BundledKind(b)
+		}
+		list = append(list, st)
 	}
 	slices.SortFunc(list, func(a, b PluginStatus) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))

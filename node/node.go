@@ -29,6 +29,9 @@ type Options struct {
 	// Announces reports whether a bundled plugin says where it listens, so that
 	// the node is ready only once it has. nil: none does.
 	Announces func(bundled string) bool
+	// BundledKind is the kind of a bundled plugin: input, analysis, ... nil: it is
+	// not told.
+	BundledKind func(bundled string) string
 	// Guard is the command that runs plugin.GuardMain; nil for none.
 	Guard []string
 	// Ready is called once everything that the configuration asks for runs; nil

@@ -51,8 +51,10 @@ type Addresses struct {
 // PluginStatus is one plugin: its process where the node runs it, and one
 // socket for each kind that it serves.
 type PluginStatus struct {
-	Name    string                `json:"name"`
-	Kind    string                `json:"kind,omitempty"` // empty for a process without a socket, such as an input
+	Name string `json:"name"`
+	// Kind is what it serves; input for a bundled input. It is empty for another's
+	// process that serves no socket: that may be an input, or not have begun.
+	Kind    string                `json:"kind,omitempty"`
 	State   string                `json:"state"`
 	Socket  *plugin.Status        `json:"socket,omitempty"`
 	Process *plugin.ProcessStatus `json:"process,omitempty"`

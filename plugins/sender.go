@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 )
@@ -32,7 +33,7 @@ type SenderOptions struct {
 	// be on its way, however large.
 	WindowBytes int
 	// RetryMin and RetryMax bound the pause before the next attempt to reach
-	// the node; 0 means 50 ms and 5 s. The pause doubles and is spread at random.
+	// the node; 0 means 50 ms and 2 s. The pause doubles and is spread at random.
 	RetryMin, RetryMax time.Duration
 }
 
@@ -40,7 +41,7 @@ const (
 	defaultWindow      = 4096
 	defaultWindowBytes = 16 << 20
 	defaultRetryMin    = 50 * time.Millisecond
-	defaultRetryMax    = 5 * time.Second
+	defaultRetryMax    = 2 * time.Second
 
 	// maxSend is what one item may have: the node's gRPC server, like any with
 	// default settings, breaks a stream on more, and with it everything else
@@ -106,7 +107,13 @@ func newSender[T item](opts SenderOptions, open func(context.Context, grpc.Clien
 	}
 	conn, err := grpc.NewClient("unix://"+absolute(socket),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(1<<20))
+		grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(1<<20),
+		// gRPC's own pauses, a second and more, are made for networks: the node
+		// is on this machine, and how often it is tried is ours to say.
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: opts.RetryMin, Multiplier: 1.6, Jitter: 0.2, MaxDelay: opts.RetryMax},
+			MinConnectTimeout: time.Second,
+		}))
 	if err != nil {
 		return nil, fmt.Errorf("connect to node: %w", err)
 	}

@@ -106,7 +106,11 @@ func nodeOptions(s config.Settings, log hclog.Logger) (node.Options, error) {
 		Settings: s, Version: readBuild().Version, Logger: log,
 		Bundled:   func(name, _ string) []string { return []string{self, "plugin", "run", name} },
 		Announces: func(name string) bool { return name == "syslog" },
-		Guard:     []string{self, "guard"},
+		BundledKind: func(name string) string {
+			info, _ := bundled.Lookup(name)
+			return info.Kind
+		},
+		Guard: []string{self, "guard"},
 	}, nil
 }
 

@@ -39,15 +39,20 @@ type server struct {
 func (s *server) Run(ctx context.Context) error {
 	var open []func(context.Context) error
 	var closers []func() error
+	var addresses []net.Addr
 	for _, l := range s.Listeners {
-		work, end, err := s.bind(l)
+		addr, work, end, err := s.bind(l)
 		if err != nil {
 			for _, c := range closers {
 				c()
 			}
 			return fmt.Errorf("listen on %s %s: %w", l.Network, l.Listen, err)
 		}
-		open, closers = append(open, work), append(closers, end)
+		open, closers, addresses = append(open, work), append(closers, end), append(addresses, addr)
+	}
+	// In one go: who has seen one may count on all.
+	for i, l := range s.Listeners {
+		s.Logger.Info("listening", "network", l.Network, "address", addresses[i].String(), "dataType", l.DataType)
 	}
 	in, err := plugins.NewInput(s.Sender())
 	if err != nil {
@@ -84,31 +89,25 @@ func (s *server) Run(ctx context.Context) error {
 }
 
 // bind opens one address and returns what serves it and what closes it.
-func (s *server) bind(l listener) (work func(context.Context) error, end func() error, err error) {
+func (s *server) bind(l listener) (addr net.Addr, work func(context.Context) error, end func() error, err error) {
 	if l.Network == "udp" {
 		addr, err := net.ResolveUDPAddr("udp", l.Listen)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		conn, err := net.ListenUDP("udp", addr)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		// Best effort: the kernel gives what net.core.rmem_max allows.
 		_ = conn.SetReadBuffer(8 << 20)
-		s.announce(l, conn.LocalAddr())
-		return func(ctx context.Context) error { return s.serveUDP(ctx, conn, l.DataType) }, conn.Close, nil
+		return conn.LocalAddr(), func(ctx context.Context) error { return s.serveUDP(ctx, conn, l.DataType) }, conn.Close, nil
 	}
 	ln, err := net.Listen("tcp", l.Listen)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	s.announce(l, ln.Addr())
-	return func(ctx context.Context) error { return s.serveTCP(ctx, ln, l.DataType) }, ln.Close, nil
-}
-
-func (s *server) announce(l listener, addr net.Addr) {
-	s.Logger.Info("listening", "network", l.Network, "address", addr.String(), "dataType", l.DataType)
+	return ln.Addr(), func(ctx context.Context) error { return s.serveTCP(ctx, ln, l.DataType) }, ln.Close, nil
 }
 
 // log makes a log of one message. The message is copied.
