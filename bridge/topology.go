@@ -123,10 +123,13 @@ func (b *Bridge) Ensure(ctx context.Context, consumers []Consumer) (orphans []st
 			return nil, err
 		}
 	}
+	if err := b.ensureKeeper(ctx); err != nil {
+		return nil, err
+	}
 	if err := b.EnsureConsumers(ctx, consumers); err != nil {
 		return nil, err
 	}
-	wanted := map[string]bool{}
+	wanted := map[string]bool{keeper: true}
 	for _, c := range consumers {
 		wanted[c.Name()] = true
 	}
@@ -265,6 +268,9 @@ func (b *Bridge) State(ctx context.Context) ([]StreamState, []Pending, error) {
 		}
 		list := stream.ListConsumers(ctx)
 		for c := range list.Info() {
+			if c.Name == keeper {
+				continue
+			}
 			pending = append(pending, Pending{
 				Name: c.Name, Stage: c.Config.Metadata["epmesh.stage"], Plugin: c.Config.Metadata["epmesh.plugin"], Stream: s.name,
 				Messages: c.NumPending, Unacked: c.NumAckPending, Redelivered: c.NumRedelivered,

@@ -38,7 +38,7 @@ func Defaults() Settings {
 			InFlight:    128,
 			CallTimeout: 30 * time.Second,
 			MaxMessage:  4 * MiB,
-			StopGrace:   3 * time.Second,
+			StopGrace:   2 * time.Second,
 			RestartMin:  500 * time.Millisecond,
 			RestartMax:  30 * time.Second,
 		},

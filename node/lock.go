@@ -27,7 +27,8 @@ func lockDir(file string) (release func(), err error) {
 		return nil, fmt.Errorf("another node (process %s) runs in %s: stop it, or give this one another --work-dir",
 			strings.TrimSpace(string(pid)), filepath.Dir(filepath.Dir(file)))
 	}
-	if err = f.Truncate(0); err == nil {
+	err = f.Truncate(0)
+	if err == nil {
 		_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
 	}
 	if err != nil {

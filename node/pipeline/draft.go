@@ -11,6 +11,9 @@ type draft struct {
 	*tree.Tree
 	errors []string
 	more   int // errors beyond maxErrors
+	// unknown are the fields of the Draft message that a newer plugin answered
+	// and this version does not know: the next plugin may.
+	unknown []byte
 
 	// memo remembers what was read last, since many steps ask for the same
 	// few fields. What it holds is good as long as the tree was not edited,
@@ -31,7 +34,7 @@ func newDraft(l tree.Limits) *draft { return &draft{Tree: tree.New(l)} }
 // reset makes the draft ready for the next log.
 func (d *draft) reset() {
 	d.Tree.Reset()
-	d.errors, d.more = nil, 0
+	d.errors, d.more, d.unknown = nil, 0, nil
 	clear(d.values[:cap(d.values)])
 }
 

@@ -87,6 +87,7 @@ func (s *Set) Resume(ctx context.Context, suspended *pb.Draft, dyn Dynamic) (Res
 		return Result{}, fmt.Errorf("%w: %w", ErrDraft, err)
 	}
 	d.errors = slices.Clone(suspended.GetErrors())
+	d.unknown = slices.Clone(suspended.ProtoReflect().GetUnknown())
 	// A step may have changed the type that the log came with: what chose this
 	// pipeline then is the one that it lists.
 	types := s.pipelines[at].types
@@ -173,7 +174,9 @@ func (r *run) call(st *step, pipeline, index int) (*pb.Draft, error) {
 	text := string(*buf)
 	putBuffer(buf)
 	sent := func() *pb.Draft {
-		return &pb.Draft{Log: text, Pipeline: uint32(pipeline), Step: uint32(index), Errors: slices.Clone(r.d.errors)}
+		draft := &pb.Draft{Log: text, Pipeline: uint32(pipeline), Step: uint32(index), Errors: slices.Clone(r.d.errors)}
+		draft.ProtoReflect().SetUnknown(r.d.unknown)
+		return draft
 	}
 	answer, err := r.dyn(r.ctx, &pb.Transform{Draft: sent(), Step: st.dynamic})
 	if err != nil {
@@ -203,6 +206,7 @@ func (r *run) take(answer *pb.Draft, sent string) error {
 			return fmt.Errorf("answer: %w", err)
 		}
 	}
+	r.d.unknown = slices.Clone(answer.ProtoReflect().GetUnknown())
 	errs, known := answer.GetErrors(), len(r.d.errors)
 	if len(errs) >= known && slices.Equal(errs[:known], r.d.errors) {
 		errs = errs[known:]
