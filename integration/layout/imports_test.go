@@ -34,6 +34,7 @@ var ours = map[string][]string{
 var testsToo = map[string][]string{
 	"node":        {"plugins"}, // the kit is how a node's tests come by real plugins
 	"node/engine": {"proto"},
+	"node/stage":  {"config"},
 }
 
 func TestImportsOfOurs(t *testing.T) {
