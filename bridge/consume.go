@@ -64,6 +64,9 @@ const (
 func (b *Bridge) Consume(ctx context.Context, w Work) error {
 	name := w.Consumer.Name()
 	consumer, err := b.js.Consumer(ctx, w.Consumer.Stream, name)
+	if err != nil && ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("consumer %s: %w", name, err)
 	}

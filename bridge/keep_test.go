@@ -3,8 +3,6 @@ package bridge_test
 import (
 	"context"
 	"fmt"
-	"slices"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,72 +10,93 @@ import (
 	"github.com/epmesh/epmesh/bridge/bridgetest"
 )
 
-// After a restart of the server an alert that everybody has taken is still known
-// by its id, for the duplicate window; after that it is let go.
-func TestAlertIdsSurviveARestart(t *testing.T) {
+// An alert that all consumers have done, and that is stored again after the
+// server was started again, is still known.
+func TestAlertIsKnownAfterRestart(t *testing.T) {
 	dir := t.TempDir()
-	open := func() (*bridge.Server, *bridge.Bridge) {
+	alert := item(bridge.AlertSubject("t", "d"), "alert")
+	calls := newLedger(1)
+	for range 3 {
 		s := bridgetest.ServerIn(t, dir, time.Minute)
-		b := bridgetest.Open(t, func(o *bridge.Options) { o.Server, o.Duplicates = s, 3*time.Second })
+		b := bridgetest.Open(t, func(o *bridge.Options) { o.Server = s })
 		ensure(t, b, topology...)
-		return s, b
+		stopKeeper := keep(t, b)
+		var stats bridge.Stats
+		stop := consume(t, b, bridge.Work{Consumer: bridge.CorrelationConsumer("c"), Parallel: 2, Handler: calls.handler, Stats: &stats})
+		publish(t, b, alert)
+		calls.wait(t)
+		drained(t, b, &stats, "correlation-c")
+		stop()
+		stopKeeper()
+		b.Close()
+		s.Shutdown()
 	}
-	const n = 300
-	alerts := make([]bridge.Item, n)
-	for i := range alerts {
-		alerts[i] = item(bridge.AlertSubject("t", "d"), fmt.Sprint("alert ", i))
+	if n := calls.seen["alert"]; n != 1 {
+		t.Errorf("the alert came %d times", n)
 	}
-	var taken atomic.Int64
-	work := func(b *bridge.Bridge, stats *bridge.Stats) func() {
-		return consume(t, b, bridge.Work{Consumer: bridge.CorrelationConsumer("c"), Parallel: 8, Within: 1, Stats: stats, Handler: func(context.Context, bridge.Item) ([]bridge.Item, error) {
-			taken.Add(1)
-			return nil, nil
-		}})
-	}
-	s, b := open()
-	var stats bridge.Stats
-	stop := work(b, &stats)
-	began := time.Now()
-	for _, a := range alerts {
-		publish(t, b, a)
-	}
-	drained(t, b, &stats, "correlation-c")
-	stop()
-	b.Close()
-	s.Shutdown()
+}
 
-	_, b = open()
-	var again bridge.Stats
-	stop = work(b, &again)
-	defer stop()
-	for _, a := range alerts {
-		publish(t, b, a)
-	}
-	drained(t, b, &again, "correlation-c")
-	if took := time.Since(began); taken.Load() != n && took < 2*time.Second {
-		t.Errorf("%d alerts were taken of %d, after %s", taken.Load(), n, took)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	kept := make(chan error, 1)
-	go func() { kept <- b.Keep(ctx) }()
-	for {
-		states, _, err := b.State(t.Context())
-		if err != nil {
-			t.Fatal(err)
+// What is kept is let go after the duplicate window.
+func TestKeeperLetsGo(t *testing.T) {
+	bridgetest.Each(t, func(t *testing.T, open func(...func(*bridge.Options)) *bridge.Bridge) {
+		b := open(func(o *bridge.Options) { o.Duplicates = 1500 * time.Millisecond })
+		ensure(t, b)
+		keep(t, b)
+		const n = 300
+		for i := range n {
+			publish(t, b, item(bridge.AlertSubject("t", "d"), fmt.Sprint("alert ", i)))
 		}
-		i := slices.IndexFunc(states, func(s bridge.StreamState) bool { return s.Name == bridge.StreamAlert })
-		if states[i].Messages == 0 {
-			break
+		held := func() int {
+			states, _, err := b.State(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range states {
+				if s.Name == bridge.StreamAlert {
+					return int(s.Messages)
+				}
+			}
+			return -1
 		}
-		if time.Since(began) > 40*time.Second {
-			t.Fatalf("%d alerts are still kept", states[i].Messages)
+		if h := held(); h != n {
+			t.Errorf("%d of %d alerts are kept", h, n)
+		}
+		for deadline := time.Now().Add(20 * time.Second); held() > 0; {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d alerts are kept for ever", held())
+			}
+		}
+	})
+}
+
+// A stream that is bounded is not filled by what is kept.
+func TestKeeperMakesRoom(t *testing.T) {
+	b := bridgetest.Open(t, func(o *bridge.Options) { o.Server, o.MaxStore = bridgetest.Server(t), 1<<20 })
+	ensure(t, b)
+	keep(t, b)
+	body := make([]byte, 10<<10)
+	for i := range 500 {
+		body[0], body[1] = byte(i), byte(i>>8)
+		publish(t, b, item(bridge.AlertSubject("t", "d"), string(body)))
+	}
+}
+
+func keep(t *testing.T, b *bridge.Bridge) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- b.Keep(ctx) }()
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
 	}
-	cancel()
-	if err := <-kept; err != nil {
-		t.Error(err)
-	}
-	if took := time.Since(began); took < 3*time.Second {
-		t.Errorf("let go after %s", took)
-	}
+	t.Cleanup(stop)
+	return stop
 }

@@ -202,6 +202,10 @@ func (b *Bridge) ensureConsumer(ctx context.Context, c Consumer) error {
 			subjectReplay+c.Name()+".>"),
 		Metadata: map[string]string{"epmesh.stage": c.Stage, "epmesh.plugin": c.Plugin},
 	}
+	if c.Stream == StreamAlert {
+		// What is kept there is done: see Keep.
+		cfg.DeliverPolicy = jetstream.DeliverNewPolicy
+	}
 	if c.Transient {
 		cfg.InactiveThreshold = transientFor
 	}

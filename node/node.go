@@ -174,9 +174,9 @@ func (n *Node) serve(ctx context.Context, set *config.Set) error {
 		layer{services: []Service{n.registry, n.processes}},
 		layer{services: []Service{
 			n.workers,
+			named("keeper", n.bridge.Keep),
 			named("control", func(ctx context.Context) error { return n.bridge.Serve(ctx, StatusRequest, n.answerStatus) }),
 			named("configuration", n.watch),
-			named("alert window", n.bridge.Keep),
 			named("outputs", n.watchOutputs),
 			named("rates", n.sample),
 			named("ready", func(ctx context.Context) error { return n.waitReady(ctx, set) }),

@@ -156,7 +156,10 @@ type Handover struct {
 	Draft *Draft `protobuf:"bytes,2,opt,name=draft,proto3" json:"draft,omitempty"`
 	// pipelines is the fingerprint of the pipeline set that pipeline and step
 	// index. A node with another set starts again from the log.
-	Pipelines     string `protobuf:"bytes,3,opt,name=pipelines,proto3" json:"pipelines,omitempty"`
+	Pipelines string `protobuf:"bytes,3,opt,name=pipelines,proto3" json:"pipelines,omitempty"`
+	// id is the log's identity. What comes of the log derives from it, whether the
+	// log went through here or not.
+	Id            []byte `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -210,6 +213,13 @@ func (x *Handover) GetPipelines() string {
 		return x.Pipelines
 	}
 	return ""
+}
+
+func (x *Handover) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
 }
 
 // Tally stands for count engine messages of one topic, dataType and
@@ -470,11 +480,12 @@ const file_mesh_proto_rawDesc = "" +
 	"\x04Item\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1a\n" +
 	"\breceived\x18\x02 \x01(\x06R\breceived\x12\x12\n" +
-	"\x04body\x18\x03 \x01(\fR\x04body\"`\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\"p\n" +
 	"\bHandover\x12\x10\n" +
 	"\x03log\x18\x01 \x01(\fR\x03log\x12$\n" +
 	"\x05draft\x18\x02 \x01(\v2\x0e.plugins.DraftR\x05draft\x12\x1c\n" +
-	"\tpipelines\x18\x03 \x01(\tR\tpipelines\"\x8d\x01\n" +
+	"\tpipelines\x18\x03 \x01(\tR\tpipelines\x12\x0e\n" +
+	"\x02id\x18\x04 \x01(\fR\x02id\"\x8d\x01\n" +
 	"\x05Tally\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1a\n" +
 	"\bdataType\x18\x02 \x01(\tR\bdataType\x12\x1e\n" +

@@ -88,17 +88,21 @@ func (g *guard) start(ctx context.Context) error {
 		}
 		close(ended)
 	}()
+	// Before it is ready: a guard that holds the lock has all groups before it.
+	g.mu.Lock()
+	g.stdin, g.ended = stdin, ended
+	for pgid := range g.groups {
+		g.tellLocked('+', pgid)
+	}
+	g.mu.Unlock()
 	if err := g.await(ctx, ready, ended); err != nil {
+		g.mu.Lock()
+		g.stdin = nil
+		g.mu.Unlock()
 		stdin.Close()
 		_ = cmd.Process.Kill()
 		<-ended
 		return err
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.stdin, g.ended = stdin, ended
-	for pgid := range g.groups {
-		g.tellLocked('+', pgid)
 	}
 	return nil
 }

@@ -45,6 +45,12 @@ func (p *Parser) Draft(name string) bridge.Handler {
 		if err := proto.Unmarshal(item.Body, &h); err != nil {
 			return nil, bridge.Permanent(fmt.Errorf("read draft: %w", err))
 		}
+		if len(h.GetId()) != len(item.ID) {
+			return nil, bridge.Permanent(fmt.Errorf("read draft: a log's id of %d bytes", len(h.GetId())))
+		}
+		// A log that comes again may find its plugin here and not be handed over:
+		// either way it is the same event.
+		copy(item.ID[:], h.GetId())
 		return p.run(ctx, item, h.GetLog(), &h, name)
 	}
 }
@@ -126,7 +132,7 @@ func (p *Parser) call(ctx context.Context, item bridge.Item, waits string, t *pb
 // handOver makes the draft an item that waits for its plugin: it is taken by
 // whichever node has it.
 func (p *Parser) handOver(item bridge.Item, log *pb.Log, logBytes []byte, name string, draft *pb.Draft, pipelines string) ([]bridge.Item, error) {
-	body, err := proto.Marshal(&pb.Handover{Log: logBytes, Draft: draft, Pipelines: pipelines})
+	body, err := proto.Marshal(&pb.Handover{Log: logBytes, Draft: draft, Pipelines: pipelines, Id: item.ID[:]})
 	if err != nil {
 		return nil, bridge.Permanent(fmt.Errorf("hand draft over: %w", err))
 	}

@@ -1,0 +1,86 @@
+package stage_test
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/epmesh/epmesh/bridge"
+	"github.com/epmesh/epmesh/config"
+	"github.com/epmesh/epmesh/node/pipeline"
+	"github.com/epmesh/epmesh/node/plugin"
+	"github.com/epmesh/epmesh/node/plugin/plugintest"
+	"github.com/epmesh/epmesh/node/stage"
+	pb "github.com/epmesh/epmesh/proto"
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/protobuf/proto"
+)
+
+// A log that was handed over and one that was not are the same event: one that
+// comes again, as after a crash, may go the other way.
+func TestEventIsTheSameEitherWay(t *testing.T) {
+	dir, err := os.MkdirTemp("", "epm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := config.WriteFile(t.Context(), dir, "a.yaml", []byte("pipeline:\n  - dataTypes: [app]\n    steps:\n      - dynamic: {plugin: enricher}\n")); err != nil {
+		t.Fatal(err)
+	}
+	set, report := config.Load(dir)
+	if len(report) > 0 {
+		t.Fatal(report)
+	}
+	pipelines, problems := pipeline.Compile(set, pipeline.Options{})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	registry := plugin.NewRegistry(plugin.Options{Dir: dir, Logger: hclog.NewNullLogger()})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- registry.Serve(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil && ctx.Err() == nil {
+			t.Error(err)
+		}
+	}()
+	parser := stage.NewParser(pipelines, registry, new(stage.Tallies))
+	body, err := proto.Marshal(&pb.Log{Id: "1", DataType: "app", Raw: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := bridge.Item{ID: bridge.NewID([]byte("log")), Subject: bridge.LogSubject("t", "app"), Received: 7, Body: body, Attempt: 1}
+
+	drafts, err := parser.Log(t.Context(), log)
+	if err != nil || len(drafts) != 1 || drafts[0].Subject != bridge.DraftSubject("enricher", "", "app") {
+		t.Fatalf("without the plugin: %v, %v", drafts, err)
+	}
+	plugintest.Start(t, dir, plugin.Parsing, "enricher", plugintest.Script{})
+	wait, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	defer stop()
+	if err := registry.Client(plugin.Parsing, "enricher").WaitLive(wait); err != nil {
+		t.Fatal(err)
+	}
+	direct, err := parser.Log(t.Context(), log)
+	if err != nil || len(direct) != 1 {
+		t.Fatalf("with it: %v, %v", direct, err)
+	}
+	handed, err := parser.Draft("enricher")(t.Context(), drafts[0])
+	if err != nil || len(handed) != 1 {
+		t.Fatalf("handed over: %v, %v", handed, err)
+	}
+	if handed[0].ID != direct[0].ID || handed[0].Subject != direct[0].Subject || handed[0].Received != 7 {
+		t.Errorf("handed over it is %s on %s, else %s on %s", handed[0].ID, handed[0].Subject, direct[0].ID, direct[0].Subject)
+	}
+
+	// A draft that does not say whose it is cannot be worked on.
+	broken := drafts[0]
+	if broken.Body, err = proto.Marshal(&pb.Handover{Log: body, Draft: &pb.Draft{Log: "{}"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parser.Draft("enricher")(t.Context(), broken); !bridge.IsPermanent(err) {
+		t.Errorf("a draft without its log's id: %v", err)
+	}
+}
