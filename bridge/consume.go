@@ -77,19 +77,39 @@ func (b *Bridge) Consume(ctx context.Context, w Work) error {
 	if w.Drain <= 0 {
 		w.Drain = 3 * time.Second
 	}
-	it, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(fetchMessages, max(fetchBytes, 2*b.maxPayload)),
-		jetstream.WithMessagesErrOnMissingHeartbeat(false))
+	// Not by Messages: its buffer has room for what was asked for, and no more.
+	// The server's word that a request is served, which comes with a bound in
+	// bytes, then finds none: a warning about a slow consumer at best, and at
+	// worst a lost count, after which fetching stands still for a minute.
+	msgs, over := make(chan jetstream.Msg), make(chan struct{})
+	fetch, err := consumer.Consume(
+		func(m jetstream.Msg) {
+			select {
+			case msgs <- m:
+			case <-over:
+			}
+		},
+		jetstream.PullMaxMessagesWithBytesLimit(fetchMessages, max(fetchBytes, 2*b.maxPayload)),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+			if ctx.Err() == nil && !errors.Is(err, jetstream.ErrNoHeartbeat) {
+				b.log.Warn("cannot fetch, trying again", "consumer", name, "error", err)
+			}
+		}))
 	if err != nil {
 		return fmt.Errorf("consumer %s: %w", name, err)
 	}
+	defer close(over)
 	// Draining hands out what was fetched, to be given back at once instead of
 	// after the ack wait.
-	stop := context.AfterFunc(ctx, it.Drain)
+	stop := context.AfterFunc(ctx, fetch.Drain)
 	defer stop()
+	fetched := fetch.Closed()
 
 	work, end := context.WithCancel(b.ctx)
 	defer end()
 	run := &run{b: b, w: w, name: name, stopping: ctx, work: work, held: map[jetstream.Msg]struct{}{}}
+	run.hands.most = w.Parallel
+	defer run.hands.dismiss()
 	var workers sync.WaitGroup
 	workers.Go(func() { run.heartbeat(work) })
 	// A message is let in by its number of items, so that many small ones and a
@@ -97,20 +117,13 @@ func (b *Bridge) Consume(ctx context.Context, w Work) error {
 	admission := int64(4 * w.Parallel)
 	admit := semaphore.NewWeighted(admission)
 	var busy sync.WaitGroup
+take:
 	for {
-		msg, err := it.Next()
-		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
-			break
-		}
-		if err != nil {
-			if ctx.Err() != nil {
-				break
-			}
-			b.log.Warn("cannot fetch, trying again", "consumer", name, "error", err)
-			if sleep(ctx, retryMin) != nil {
-				continue
-			}
-			continue
+		var msg jetstream.Msg
+		select {
+		case msg = <-msgs:
+		case <-fetched:
+			break take
 		}
 		if ctx.Err() != nil {
 			_ = msg.Nak()
@@ -125,7 +138,9 @@ func (b *Bridge) Consume(ctx context.Context, w Work) error {
 			run.giveBack(msg, len(items), 0)
 			continue
 		}
-		busy.Go(func() {
+		busy.Add(1)
+		run.hands.do(func() {
+			defer busy.Done()
 			defer admit.Release(weight)
 			run.settle(msg, items)
 		})
@@ -148,6 +163,8 @@ type run struct {
 	name string
 	// stopping ends when no new work is begun; work when what is held is let go.
 	stopping, work context.Context
+
+	hands hands
 
 	mu   sync.Mutex
 	held map[jetstream.Msg]struct{}
@@ -311,12 +328,15 @@ func (r *run) each(items []Item, results []result) {
 	}
 	var next atomic.Int64
 	var workers sync.WaitGroup
+	workers.Add(n)
+	work := func() {
+		defer workers.Done()
+		for i := int(next.Add(1)) - 1; i < len(items); i = int(next.Add(1)) - 1 {
+			results[i] = r.try(items[i])
+		}
+	}
 	for range n {
-		workers.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(items); i = int(next.Add(1)) - 1 {
-				results[i] = r.try(items[i])
-			}
-		})
+		r.hands.do(work)
 	}
 	workers.Wait()
 }

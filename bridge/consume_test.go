@@ -13,6 +13,7 @@ import (
 
 	"github.com/epmesh/epmesh/bridge"
 	"github.com/epmesh/epmesh/bridge/bridgetest"
+	"github.com/hashicorp/go-hclog"
 )
 
 func item(subject, body string) bridge.Item {
@@ -304,4 +305,64 @@ func TestDrainFinishesWhatItHolds(t *testing.T) {
 			t.Errorf("counted %+v", c)
 		}
 	})
+}
+
+// What is fetched ahead has room, with what the server says about it.
+func TestConsumeKeepsWhatItFetched(t *testing.T) {
+	var log lockedLog
+	s := bridgetest.Server(t)
+	b := bridgetest.Open(t, func(o *bridge.Options) {
+		o.Server, o.AckWait, o.BatchItems = s, time.Minute, 1
+		o.Logger = hclog.New(&hclog.LoggerOptions{Output: &log})
+	})
+	ensure(t, b, bridge.ParseConsumer())
+	const n = 200
+	l := newLedger(n)
+	publish(t, b, logs(n)...)
+	// 32 messages are let in and one more waits to be: as many as make the client
+	// ask for more, which nobody takes.
+	release := make(chan struct{})
+	stop := consume(t, b, bridge.Work{
+		Consumer: bridge.ParseConsumer(), Parallel: 8, Within: 1,
+		Handler: func(_ context.Context, it bridge.Item) ([]bridge.Item, error) {
+			<-release
+			l.add(string(it.Body))
+			return nil, nil
+		},
+	})
+	deadline := time.Now().Add(10 * time.Second)
+	for fetched := 0; fetched < 97; {
+		if time.Now().After(deadline) {
+			close(release)
+			t.Fatalf("%d fetched", fetched)
+		}
+		_, pending, err := b.State(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fetched = pending[0].Unacked
+	}
+	close(release)
+	l.wait(t)
+	stop()
+	if text := log.String(); strings.Contains(text, "dropped") {
+		t.Error(text)
+	}
+}
+
+type lockedLog struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

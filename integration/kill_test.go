@@ -39,6 +39,7 @@ func soak(t *testing.T) (long time.Duration, rate int, seed uint64) {
 // With load running, any plugin or the node is killed at random moments. Every
 // acked log ends in the events or the dead letters, and no alert is doubled.
 func TestConservationUnderKill(t *testing.T) {
+	t.Parallel()
 	long, rate, seed := soak(t)
 	rounds := 20
 	if testing.Short() {
@@ -52,7 +53,7 @@ func TestConservationUnderKill(t *testing.T) {
 	s := startSender(t, dir, rate, someLog)
 
 	kills := map[string]int{}
-	for began, round := time.Now(), 0; round < rounds || time.Since(began) < long; round++ {
+	for began, round := time.Now(), 0; round < rounds || time.Since(began) < long; {
 		// What is tested is the moment, so there is nothing to wait for.
 		<-time.After(time.Duration(random.IntN(2000)) * time.Millisecond)
 		victim := "node"
@@ -66,6 +67,7 @@ func TestConservationUnderKill(t *testing.T) {
 			continue // it had not come back yet
 		}
 		kills[victim]++
+		round++
 	}
 	n.await()
 	s.stop()

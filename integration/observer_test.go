@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -61,19 +60,26 @@ func (o *observer) stream(name string) *jetstream.StreamInfo {
 	return s.CachedInfo()
 }
 
-// rest waits until every consumer has done everything.
+// rest waits until every consumer has done everything. It fails when nothing
+// moves any more.
 func (o *observer) rest() {
 	o.t.Helper()
-	left := ""
-	defer func() {
-		if left != "" {
-			o.t.Logf("not done: %s", left)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	left, moved := "", time.Now()
+	for {
+		now := o.left()
+		if now == "" {
+			return
 		}
-	}()
-	eventually(o.t, "all consumers at rest", func() bool {
-		left = o.left()
-		return left == ""
-	})
+		if now != left {
+			left, moved = now, time.Now()
+		}
+		if time.Since(moved) > patience {
+			o.t.Fatalf("consumers do not come to rest: %s", left)
+		}
+		<-tick.C
+	}
 }
 
 // left says which consumers have something before them.
@@ -159,12 +165,4 @@ func itemID(d *pb.DeadLetter) (string, error) {
 		return a.GetId(), err
 	}
 	return "", fmt.Errorf("unknown stage %q", d.GetStage())
-}
-
-// within asks o.left with a time of its own, for use while servers come and go.
-func (o *observer) reachable(d time.Duration) bool {
-	ctx, cancel := context.WithTimeout(o.t.Context(), d)
-	defer cancel()
-	_, err := o.js.AccountInfo(ctx)
-	return err == nil
 }

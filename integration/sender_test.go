@@ -81,6 +81,13 @@ func (s *sender) counts() (made, acked int) {
 	return s.made, len(s.acked)
 }
 
+// setWindow changes how many logs may be on their way.
+func (s *sender) setWindow(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.window = n
+}
+
 func (s *sender) run(ctx context.Context) {
 	conn, err := grpc.NewClient("unix://"+s.socket, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: time.Second}))
