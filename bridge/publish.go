@@ -205,8 +205,11 @@ const (
 func (b *Bridge) store(ctx context.Context, m *nats.Msg) error {
 	told := false
 	for wait := storeRetryMin; ; wait = min(2*wait, storeRetryMax) {
+		link := b.link.Load()
 		try, cancel := context.WithTimeout(ctx, storeTimeout)
+		stop := context.AfterFunc(link.ctx, cancel)
 		_, err := b.js.PublishMsg(try, m, jetstream.WithRetryAttempts(0))
+		stop()
 		cancel()
 		if err == nil {
 			if told {
@@ -217,11 +220,18 @@ func (b *Bridge) store(ctx context.Context, m *nats.Msg) error {
 		if errors.Is(err, nats.ErrMaxPayload) {
 			return Permanent(fmt.Errorf("store on %s: %w", m.Subject, err))
 		}
+		if link.ctx.Err() != nil {
+			err = errors.New("the connection to nats is lost")
+		}
 		if !told && wait > 4*storeRetryMin {
 			told = true
 			b.log.Warn("cannot store, trying again until it can be", "subject", m.Subject, "error", err)
 		}
-		if sleep(ctx, wait) != nil {
+		select {
+		case <-link.again:
+			wait = storeRetryMin
+		case <-time.After(wait):
+		case <-ctx.Done():
 			return fmt.Errorf("store on %s: %w", m.Subject, err)
 		}
 	}
