@@ -48,9 +48,11 @@ const (
 	retryMax      = 5 * time.Second
 	waitMin       = time.Second
 	waitMax       = time.Minute
-	// fetchMessages and fetchBytes bound what is fetched ahead of the work.
-	fetchMessages = 64
-	fetchBytes    = 8 << 20
+	// fetchMessages are asked for at once, and up to twice as many wait for the
+	// work before them.
+	fetchMessages = 16
+	// fetchWait is how long the server keeps a request that it cannot fill.
+	fetchWait = 10 * time.Second
 )
 
 // Consume takes items until ctx ends, then finishes what it holds and returns
@@ -77,68 +79,58 @@ func (b *Bridge) Consume(ctx context.Context, w Work) error {
 	if w.Drain <= 0 {
 		w.Drain = 3 * time.Second
 	}
-	it, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(fetchMessages, max(fetchBytes, 2*b.maxPayload)),
-		jetstream.WithMessagesErrOnMissingHeartbeat(false))
-	if err != nil {
-		return fmt.Errorf("consumer %s: %w", name, err)
-	}
-	// Draining hands out what was fetched, to be given back at once instead of
-	// after the ack wait.
-	stop := context.AfterFunc(ctx, it.Drain)
-	defer stop()
-
 	work, end := context.WithCancel(b.ctx)
 	defer end()
 	run := &run{b: b, w: w, name: name, stopping: ctx, work: work, held: map[jetstream.Msg]struct{}{}}
+	run.hands.most = w.Parallel
+	defer run.hands.dismiss()
 	var workers sync.WaitGroup
 	workers.Go(func() { run.heartbeat(work) })
 	// A message is let in by its number of items, so that many small ones and a
 	// few large ones give the plugin the same number of calls.
 	admission := int64(4 * w.Parallel)
 	admit := semaphore.NewWeighted(admission)
+	ahead := semaphore.NewWeighted(2 * fetchMessages)
 	var busy sync.WaitGroup
-	for {
-		msg, err := it.Next()
-		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
+	for ahead.Acquire(ctx, fetchMessages) == nil {
+		n, err := run.fetch(ctx, consumer, func(msg jetstream.Msg) {
+			items, ok := run.open(msg)
+			if !ok {
+				ahead.Release(1)
+				return
+			}
+			busy.Add(1)
+			run.hands.do(func() {
+				defer busy.Done()
+				weight := min(int64(len(items)), admission)
+				err := admit.Acquire(ctx, weight)
+				ahead.Release(1)
+				if err != nil {
+					run.giveBack(msg, len(items), 0)
+					return
+				}
+				defer admit.Release(weight)
+				run.settle(msg, items)
+			})
+		})
+		ahead.Release(fetchMessages - n)
+		if errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) {
+			run.err = fmt.Errorf("consumer %s: it was deleted", name)
 			break
 		}
-		if err != nil {
-			if ctx.Err() != nil {
-				break
+		if err != nil && ctx.Err() == nil {
+			if b.nc.IsConnected() { // else it has been said
+				b.log.Warn("cannot fetch, trying again", "consumer", name, "error", err)
 			}
-			b.log.Warn("cannot fetch, trying again", "consumer", name, "error", err)
-			if sleep(ctx, retryMin) != nil {
-				continue
-			}
-			continue
+			_ = sleep(ctx, retryMin)
 		}
-		if ctx.Err() != nil {
-			_ = msg.Nak()
-			continue
-		}
-		items, ok := run.open(msg)
-		if !ok {
-			continue
-		}
-		weight := min(int64(len(items)), admission)
-		if admit.Acquire(ctx, weight) != nil {
-			run.giveBack(msg, len(items), 0)
-			continue
-		}
-		busy.Go(func() {
-			defer admit.Release(weight)
-			run.settle(msg, items)
-		})
 	}
 	timer := time.AfterFunc(w.Drain, end)
 	busy.Wait()
 	timer.Stop()
 	end()
 	workers.Wait()
-	if b.ctx.Err() == nil && ctx.Err() == nil {
-		return fmt.Errorf("consumer %s: it was deleted", name)
-	}
-	return nil
+	return run.err
 }
 
 // run is one Consume.
@@ -149,10 +141,35 @@ type run struct {
 	// stopping ends when no new work is begun; work when what is held is let go.
 	stopping, work context.Context
 
+	hands hands
+	err   error // why it ended before ctx did
+
 	mu   sync.Mutex
 	held map[jetstream.Msg]struct{}
 
 	newer atomic.Bool
+}
+
+// fetch takes the messages of one request, as they come, and returns how many
+// came. What is fetched is held at once, and so kept alive while it waits: the
+// client's own reading ahead would let it come again, to be done twice, where
+// the work is slow.
+func (r *run) fetch(ctx context.Context, consumer jetstream.Consumer, take func(jetstream.Msg)) (n int64, err error) {
+	wait, cancel := context.WithTimeout(ctx, fetchWait)
+	defer cancel()
+	batch, err := consumer.Fetch(fetchMessages, jetstream.FetchContext(wait), jetstream.FetchHeartbeat(fetchWait/4))
+	if err != nil {
+		return 0, err
+	}
+	for msg := range batch.Messages() {
+		n++
+		take(msg)
+	}
+	err = batch.Error()
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoMessages) {
+		err = nil
+	}
+	return n, err
 }
 
 // open reads a message. What cannot be read is settled here.
@@ -311,12 +328,15 @@ func (r *run) each(items []Item, results []result) {
 	}
 	var next atomic.Int64
 	var workers sync.WaitGroup
+	workers.Add(n)
+	work := func() {
+		defer workers.Done()
+		for i := int(next.Add(1)) - 1; i < len(items); i = int(next.Add(1)) - 1 {
+			results[i] = r.try(items[i])
+		}
+	}
 	for range n {
-		workers.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(items); i = int(next.Add(1)) - 1 {
-				results[i] = r.try(items[i])
-			}
-		})
+		r.hands.do(work)
 	}
 	workers.Wait()
 }

@@ -305,3 +305,31 @@ func TestDrainFinishesWhatItHolds(t *testing.T) {
 		}
 	})
 }
+
+// What is fetched ahead of slow work waits longer than the ack wait, and comes
+// once all the same.
+func TestConsumeKeepsWhatItFetched(t *testing.T) {
+	s := bridgetest.Server(t)
+	b := bridgetest.Open(t, func(o *bridge.Options) { o.Server, o.AckWait, o.BatchItems = s, 400*time.Millisecond, 1 })
+	ensure(t, b, bridge.ParseConsumer())
+	const n = 200
+	l := newLedger(n)
+	publish(t, b, logs(n)...)
+	release := make(chan struct{})
+	time.AfterFunc(4*400*time.Millisecond, func() { close(release) })
+	stop := consume(t, b, bridge.Work{
+		Consumer: bridge.ParseConsumer(), Parallel: 8, Within: 1,
+		Handler: func(_ context.Context, it bridge.Item) ([]bridge.Item, error) {
+			<-release
+			l.add(string(it.Body))
+			return nil, nil
+		},
+	})
+	l.wait(t)
+	stop()
+	for body, times := range l.seen {
+		if times != 1 {
+			t.Errorf("%q came %d times", body, times)
+		}
+	}
+}

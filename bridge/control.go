@@ -33,8 +33,12 @@ func (b *Bridge) Serve(ctx context.Context, name string, answer func() ([]byte, 
 	return nil
 }
 
+// firstAnswer is how long Ask waits for an answer at all. Where nobody could
+// give one, the server says so at once.
+const firstAnswer = 5 * time.Second
+
 // Ask sends a control request and gathers the answers of all nodes: it returns
-// once none has come for quiet, and no later than ctx allows.
+// once none has come for quiet after the last, and no later than ctx allows.
 func (b *Bridge) Ask(ctx context.Context, name string, quiet time.Duration) ([][]byte, error) {
 	inbox := b.nc.NewInbox()
 	sub, err := b.nc.SubscribeSync(inbox)
@@ -46,10 +50,10 @@ func (b *Bridge) Ask(ctx context.Context, name string, quiet time.Duration) ([][
 		return nil, fmt.Errorf("control %s: %w", name, err)
 	}
 	var answers [][]byte
-	for {
-		m, err := sub.NextMsg(quiet)
+	for wait := firstAnswer; ; wait = quiet {
+		m, err := next(ctx, sub, wait)
 		switch {
-		case errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrNoResponders), ctx.Err() != nil:
+		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrNoResponders), ctx.Err() != nil:
 			return answers, nil
 		case err != nil:
 			return nil, fmt.Errorf("control %s: %w", name, err)
@@ -59,4 +63,10 @@ func (b *Bridge) Ask(ctx context.Context, name string, quiet time.Duration) ([][
 		}
 		answers = append(answers, m.Data)
 	}
+}
+
+func next(ctx context.Context, sub *nats.Subscription, wait time.Duration) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	return sub.NextMsgWithContext(ctx)
 }

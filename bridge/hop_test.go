@@ -4,15 +4,12 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/epmesh/epmesh/bridge"
 	"github.com/epmesh/epmesh/bridge/bridgetest"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // BenchmarkHop measures one hop between stages: take from one stream, hand
@@ -78,66 +75,23 @@ func bridgeHop(b *testing.B, interval time.Duration, n int, body string) time.Du
 }
 
 func bareHop(b *testing.B, interval time.Duration, n int, body string) time.Duration {
-	s := bridgetest.ServerIn(b, b.TempDir(), interval)
-	defer s.Shutdown()
-	nc := s.Bare(b)
-	defer nc.Close()
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4096))
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx := b.Context()
-	for _, name := range []string{"A", "B"} {
-		if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: name, Subjects: []string{name}, Retention: jetstream.InterestPolicy, Discard: jetstream.DiscardNew}); err != nil {
-			b.Fatal(err)
-		}
-		if _, err := js.CreateConsumer(ctx, name, jetstream.ConsumerConfig{Durable: "c", AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: 8192}); err != nil {
-			b.Fatal(err)
-		}
-	}
-	var last jetstream.PubAckFuture
+	bare := bridgetest.NewBare(b, interval, "A", "B")
+	var stored []bridgetest.Stored
 	for i := range n {
-		if last, err = js.PublishAsync("A", []byte(fmt.Sprint(i, body)), jetstream.WithStallWait(time.Minute)); err != nil {
+		s, err := bare.Publish("A", fmt.Append(nil, i, body))
+		if err != nil {
 			b.Fatal(err)
 		}
+		stored = append(stored, s)
 	}
-	<-last.Ok()
-	<-js.PublishAsyncComplete()
-	c, err := js.Consumer(ctx, "A", "c")
-	if err != nil {
-		b.Fatal(err)
-	}
-	it, err := c.Messages(jetstream.PullMaxMessages(4096))
-	if err != nil {
-		b.Fatal(err)
+	for _, s := range stored {
+		if err := s.Wait(); err != nil {
+			b.Fatal(err)
+		}
 	}
 	began := time.Now()
-	type hop struct {
-		in  jetstream.Msg
-		out jetstream.PubAckFuture
+	if err := bare.Hop("A", "B", n, func(data []byte) ([]byte, error) { return data, nil }); err != nil {
+		b.Fatal(err)
 	}
-	hops := make(chan hop, 4096)
-	var acker sync.WaitGroup
-	acker.Go(func() {
-		for h := range hops {
-			<-h.out.Ok()
-			_ = h.in.Ack()
-		}
-	})
-	for range n {
-		m, err := it.Next()
-		if err != nil {
-			b.Fatal(err)
-		}
-		f, err := js.PublishMsgAsync(&nats.Msg{Subject: "B", Data: m.Data()}, jetstream.WithStallWait(time.Minute))
-		if err != nil {
-			b.Fatal(err)
-		}
-		hops <- hop{m, f}
-	}
-	close(hops)
-	acker.Wait()
-	took := time.Since(began)
-	it.Stop()
-	return took
+	return time.Since(began)
 }

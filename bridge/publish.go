@@ -114,7 +114,7 @@ func (p *publisher) publish(ctx context.Context, items []Item) error {
 
 // flush sends what the lane may send now. The lock is held.
 func (p *publisher) flush(l *lane) {
-	for l.flight < laneFlight && len(l.queue) > 0 {
+	for len(l.queue) > 0 && (l.flight == 0 || l.flight < laneFlight && len(l.queue) >= p.b.opts.BatchItems) {
 		batch := p.cut(l)
 		l.flight++
 		p.b.work.Add(1)

@@ -13,6 +13,7 @@ import (
 // "8MiB", "2GiB"; KB, MB and GB are powers of 1000.
 type Size int64
 
+// The units that sizes are written in.
 const (
 	KiB Size = 1 << 10
 	MiB Size = 1 << 20

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 // testNode is a node of the test, over a work dir that is short enough for
 // sockets.
 type testNode struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	log  *lockedBuffer
 	stop func()
@@ -90,7 +90,7 @@ func write(t testing.TB, dir, name, text string) {
 	}
 }
 
-func start(t *testing.T, dir string, change ...func(*config.Settings)) *testNode {
+func start(t testing.TB, dir string, change ...func(*config.Settings)) *testNode {
 	t.Helper()
 	n := &testNode{t: t, dir: dir, log: new(lockedBuffer)}
 	ctx, cancel := context.WithCancel(context.Background())

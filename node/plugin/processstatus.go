@@ -5,6 +5,7 @@ import "time"
 // ProcessState is how the process of a plugin stands.
 type ProcessState string
 
+// The states of a process.
 const (
 	Starting     ProcessState = "starting"
 	Running      ProcessState = "running"

@@ -15,12 +15,15 @@ const AwaitPlugin = 30 * time.Second
 // await makes a call once the plugin is there. A call that found it gone has
 // not been made, and is made again when it is back.
 func await(ctx context.Context, client *plugin.Client, call func() error) error {
+	if client.Live() {
+		if err := call(); plugin.Class(err) != plugin.Absent {
+			return err
+		}
+	}
 	wait, cancel := context.WithTimeout(ctx, AwaitPlugin)
 	defer cancel()
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		if !client.Live() {
-			_ = client.WaitLive(wait)
-		}
+		_ = client.WaitLive(wait)
 		err := call()
 		if plugin.Class(err) != plugin.Absent || wait.Err() != nil {
 			return err

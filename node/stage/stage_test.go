@@ -18,16 +18,11 @@ import (
 	pb "github.com/epmesh/epmesh/proto"
 	"github.com/google/uuid"
 	"github.com/hashicorp/go-hclog"
-	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
-func TestMain(m *testing.M) {
-	plugintest.Main()
-	goleak.VerifyTestMain(m)
-}
 
 // registry runs a registry over a folder that is short enough for sockets.
 func registry(t *testing.T) (*plugin.Registry, string) {

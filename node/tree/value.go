@@ -8,6 +8,7 @@ import (
 // Kind is what a value is. The zero Kind is Missing.
 type Kind uint8
 
+// The kinds of a value; Missing is that of a path where nothing stands.
 const (
 	Missing Kind = iota
 	Null

@@ -1,0 +1,110 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// marked are the blocks of a document that are run: those behind a comment
+// "test: background" and "test: run".
+var marked = regexp.MustCompile("(?s)<!-- test: (background|run) -->\n```sh\n(.*?)```")
+
+// What the README tells a newcomer to type works, in the order in which it is
+// told. Only the places of the binary and the work dir are others.
+func TestReadmeCommands(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "ep") // short, as sockets lie below it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	replace := strings.NewReplacer("./workdir", filepath.Join(dir, "w"), "./epmesh", filepath.Join(dir, "epmesh"))
+	if out, err := command(t.Context(), "go build -o "+filepath.Join(dir, "epmesh")+" ./cmd/epmesh").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	blocks := marked.FindAllSubmatch(text, -1)
+	if len(blocks) < 4 {
+		t.Fatalf("found only %d blocks to run", len(blocks))
+	}
+	for _, b := range blocks {
+		script := replace.Replace(string(b[2]))
+		if string(b[1]) == "background" {
+			background(t, script, filepath.Join(dir, "w"))
+			continue
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		out, err := command(ctx, script).CombinedOutput()
+		cancel()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", script, err, out)
+		}
+		t.Logf("%s\n%s", script, out)
+		if strings.Contains(script, "tap events") && !bytes.Contains(out, []byte(`"custom_status":"processed_by_plugin"`)) {
+			t.Errorf("the tap showed %s", out)
+		}
+	}
+}
+
+// background runs a node until the test ends, and returns when it takes logs.
+func background(t *testing.T, script, work string) {
+	t.Helper()
+	cmd := command(context.WithoutCancel(t.Context()), "exec "+script)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGINT)
+		if err := <-ended; err != nil {
+			t.Errorf("%s: %v\n%s", script, err, &out)
+		}
+	})
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(30 * time.Second); ; {
+		if conn, err := net.Dial("unix", filepath.Join(work, "sockets", "engine_server.sock")); err == nil {
+			conn.Close()
+			return
+		}
+		select {
+		case <-tick.C:
+		case err := <-ended:
+			ended <- err
+			t.Fatalf("%s ended: %v\n%s", script, err, &out)
+		case <-deadline:
+			t.Fatalf("%s does not take logs", script)
+		}
+	}
+}
+
+// command is a script that runs at the root of the repository, without the
+// settings that are in this test's environment.
+func command(ctx context.Context, script string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "sh", "-eu", "-c", script)
+	cmd.Dir = ".."
+	for _, entry := range os.Environ() {
+		name, _, _ := strings.Cut(entry, "=")
+		switch {
+		case strings.HasPrefix(name, "EPMESH_"), strings.HasPrefix(name, "NATS_"),
+			name == "WORK_DIR", name == "NODE_NAME", name == "NODE_GROUPS", name == "LOG_LEVEL", name == "MODE":
+		default:
+			cmd.Env = append(cmd.Env, entry)
+		}
+	}
+	return cmd
+}
