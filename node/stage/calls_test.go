@@ -71,15 +71,21 @@ func BenchmarkCalls(b *testing.B) {
 		bare     func(grpc.ClientConnInterface) error
 	}{
 		{
-			"analysis", plugin.Analysis, plugintest.Script{}, bridge.AnalysisConsumer("p"), bridge.EventSubject("t", "linux"), event,
+			"analysis", plugin.Analysis,
+			plugintest.Script{},
+			bridge.AnalysisConsumer("p"), bridge.EventSubject("t", "linux"), event,
 			stage.Analysis, analyze,
 		},
 		{
-			"analysis-alerts", plugin.Analysis, plugintest.Script{Alerts: 1}, bridge.AnalysisConsumer("p"), bridge.EventSubject("t", "linux"), event,
+			"analysis-alerts", plugin.Analysis,
+			plugintest.Script{Alerts: 1},
+			bridge.AnalysisConsumer("p"), bridge.EventSubject("t", "linux"), event,
 			stage.Analysis, analyze,
 		},
 		{
-			"correlation", plugin.Correlation, plugintest.Script{}, bridge.CorrelationConsumer("p"), bridge.AlertSubject("t", "linux"), alert,
+			"correlation", plugin.Correlation,
+			plugintest.Script{},
+			bridge.CorrelationConsumer("p"), bridge.AlertSubject("t", "linux"), alert,
 			stage.Correlation,
 			func(cc grpc.ClientConnInterface) error {
 				_, err := pb.NewCorrelationClient(cc).Correlate(context.Background(), alert)
