@@ -27,7 +27,7 @@ func Defaults() Settings {
 			MaxPayload: 8 * MiB,
 			Duplicates: 10 * time.Minute,
 		},
-		Input: Input{MaxLog: MiB, MaxBuffered: 32 * MiB},
+		Input: Input{MaxLog: MiB, MaxBuffered: 16 * MiB},
 		Stages: Stages{
 			BatchItems: 256,
 			BatchBytes: 512 * KiB,

@@ -87,6 +87,7 @@ func (c *nodeCmd) Run(a *app) error {
 	o.Ready = func(at node.Addresses) {
 		log.Info("ready", "engine", at.Engine, "http", at.HTTP, "nats", at.NATS)
 	}
+	spareMemory()
 	return node.Run(a.ctx, o)
 }
 

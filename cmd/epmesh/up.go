@@ -71,6 +71,7 @@ func (c *upCmd) Run(a *app) error {
 	o.Ready = view.ready
 	var shown sync.WaitGroup
 	shown.Go(func() { view.run(ctx) })
+	spareMemory()
 	err = node.Run(a.ctx, o)
 	end()
 	shown.Wait()
