@@ -41,13 +41,10 @@ type Work struct {
 }
 
 const (
-	// maxDeliveries is how often a message may come without ever being settled:
-	// what is in it seems to end the nodes that take it.
-	maxDeliveries = 20
-	retryMin      = 100 * time.Millisecond
-	retryMax      = 5 * time.Second
-	waitMin       = time.Second
-	waitMax       = time.Minute
+	retryMin = 100 * time.Millisecond
+	retryMax = 5 * time.Second
+	waitMin  = time.Second
+	waitMax  = time.Minute
 	// fetchMessages are asked for at once, and up to twice as many wait for the
 	// work before them.
 	fetchMessages = 16
@@ -217,10 +214,20 @@ type result struct {
 func (r *run) settle(msg jetstream.Msg, items []Item) {
 	deliveries := deliveries(msg)
 	results := make([]result, len(items))
+	begun := 0
+	if deliveries >= begunFrom {
+		var err error
+		if begun, err = r.begin(msg); err != nil {
+			r.b.log.Debug("giving back what cannot be begun", "consumer", r.name, "error", err)
+			r.giveBack(msg, len(items), r.delay(deliveries))
+			return
+		}
+		defer r.end(msg)
+	}
 	switch {
-	case deliveries > maxDeliveries:
+	case begun >= maxBegun:
 		// Looked at before the work: nobody who tried came to an end with it.
-		err := Permanent(fmt.Errorf("taken %d times and never finished: the work on it seems to end its node", deliveries-1))
+		err := Permanent(fmt.Errorf("begun %d times and never finished: the work on it seems to end its node", begun))
 		for i := range results {
 			results[i].err = err
 		}
