@@ -81,6 +81,20 @@ func median(x []float64) float64 {
 	return x[len(x)/2]
 }
 
+// BenchmarkInputToEventAlone is the same with sync always and nothing beside it,
+// for profiles.
+//
+//	go test ./node -run '^$' -bench InputToEventAlone -cpuprofile cpu.out
+func BenchmarkInputToEventAlone(b *testing.B) {
+	const logs = 200_000
+	took := time.Duration(0)
+	for b.Loop() {
+		took += inputToEvent(b, "always", logs)
+	}
+	b.ReportMetric(float64(b.N*logs)/took.Seconds(), "logs/s")
+	b.ReportMetric(0, "ns/op")
+}
+
 func inputToEvent(b *testing.B, sync string, n int) time.Duration {
 	dir := workDir(b)
 	write(b, dir, "a.yaml", jsonWay)

@@ -5,15 +5,15 @@ import (
 	"runtime/debug"
 )
 
-// collectAt is the garbage collector's target of a node, as GOGC has it. Under
-// full load most of what a node has is buffers that live for milliseconds beside
-// 100 MiB that live on: with Go's 100 it takes 310 MiB, with 50 under 200, at a
-// cost in CPU that drowns in the noise. docs/performance.md has the figures.
-const collectAt = 50
+// memoryLimit is from where on a node's garbage collector works harder, as
+// GOMEMLIMIT has it. It is no bound: the embedded server takes blocks of 4 to
+// 8 MiB for every stretch of a stream that it touches, and lets them go only
+// when garbage is collected. docs/performance.md has the figures.
+const memoryLimit = 140 << 20
 
-// spareMemory sets the target, unless the environment says otherwise.
+// spareMemory sets the limit, unless the environment says otherwise.
 func spareMemory() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectAt)
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
 	}
 }
