@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -50,6 +51,7 @@ type Bridge struct {
 
 	maxPayload int
 	pub        *publisher
+	link       atomic.Pointer[link]
 
 	// ctx ends when the bridge is closed; work under way ends with it.
 	ctx   context.Context
@@ -62,6 +64,7 @@ type Bridge struct {
 func Open(ctx context.Context, o Options) (*Bridge, error) {
 	o = o.withDefaults()
 	b := &Bridge{opts: o, log: o.Logger}
+	b.link.Store(newLink())
 	url, natsOpts, err := b.natsOptions()
 	if err != nil {
 		return nil, err
@@ -121,11 +124,15 @@ func (b *Bridge) natsOptions() (string, []nats.Option, error) {
 		// held by whoever published it, and bounded there.
 		nats.ReconnectBufSize(-1),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			b.link.Load().cancel()
 			if err != nil {
 				b.log.Warn("nats connection lost", "error", err)
 			}
 		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) { b.log.Info("nats connected again", "server", nc.ConnectedServerName()) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			close(b.link.Swap(newLink()).again)
+			b.log.Info("nats connected again", "server", nc.ConnectedServerName())
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			subject := ""
 			if sub != nil {
@@ -218,6 +225,20 @@ func (b *Bridge) Close() {
 		_ = b.nc.FlushTimeout(2 * time.Second)
 	}
 	b.nc.Close()
+}
+
+// link is the connection from one loss to the next: an answer that was waited
+// for when it was lost does not come any more.
+type link struct {
+	ctx    context.Context // ends when it is lost
+	cancel context.CancelFunc
+	again  chan struct{} // closed when the next one is there
+}
+
+func newLink() *link {
+	l := &link{again: make(chan struct{})}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	return l
 }
 
 // sleep waits for d, or until ctx ends.

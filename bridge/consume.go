@@ -41,13 +41,10 @@ type Work struct {
 }
 
 const (
-	// maxDeliveries is how often a message may come without ever being settled:
-	// what is in it seems to end the nodes that take it.
-	maxDeliveries = 20
-	retryMin      = 100 * time.Millisecond
-	retryMax      = 5 * time.Second
-	waitMin       = time.Second
-	waitMax       = time.Minute
+	retryMin = 100 * time.Millisecond
+	retryMax = 5 * time.Second
+	waitMin  = time.Second
+	waitMax  = time.Minute
 	// fetchMessages are asked for at once, and up to twice as many wait for the
 	// work before them.
 	fetchMessages = 16
@@ -206,51 +203,6 @@ func (r *run) subject(s string) string {
 	return s
 }
 
-func (r *run) hold(msg jetstream.Msg) {
-	r.mu.Lock()
-	r.held[msg] = struct{}{}
-	r.mu.Unlock()
-}
-
-func (r *run) release(msg jetstream.Msg) {
-	r.mu.Lock()
-	delete(r.held, msg)
-	r.mu.Unlock()
-}
-
-// heartbeat tells the server that what is held is worked on.
-func (r *run) heartbeat(ctx context.Context) {
-	tick := time.NewTicker(r.b.opts.AckWait / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		r.mu.Lock()
-		held := make([]jetstream.Msg, 0, len(r.held))
-		for m := range r.held {
-			held = append(held, m)
-		}
-		r.mu.Unlock()
-		for _, m := range held {
-			_ = m.InProgress()
-		}
-	}
-}
-
-// giveBack returns a message to the stream undone.
-func (r *run) giveBack(msg jetstream.Msg, items int, delay time.Duration) {
-	r.release(msg)
-	r.w.Stats.returned.Add(int64(items))
-	if delay > 0 {
-		_ = msg.NakWithDelay(delay)
-	} else {
-		_ = msg.Nak()
-	}
-}
-
 // result is what came of one item.
 type result struct {
 	out  []Item
@@ -262,10 +214,20 @@ type result struct {
 func (r *run) settle(msg jetstream.Msg, items []Item) {
 	deliveries := deliveries(msg)
 	results := make([]result, len(items))
+	begun := 0
+	if deliveries >= begunFrom {
+		var err error
+		if begun, err = r.begin(msg); err != nil {
+			r.b.log.Debug("giving back what cannot be begun", "consumer", r.name, "error", err)
+			r.giveBack(msg, len(items), r.delay(deliveries))
+			return
+		}
+		defer r.end(msg)
+	}
 	switch {
-	case deliveries > maxDeliveries:
+	case begun >= maxBegun:
 		// Looked at before the work: nobody who tried came to an end with it.
-		err := Permanent(fmt.Errorf("taken %d times and never finished: the work on it seems to end its node", deliveries-1))
+		err := Permanent(fmt.Errorf("begun %d times and never finished: the work on it seems to end its node", begun))
 		for i := range results {
 			results[i].err = err
 		}

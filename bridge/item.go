@@ -36,6 +36,9 @@ func (id ID) Derive(plugin string, index int) ID {
 
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
+// MarshalText makes it readable in JSON, that of the log above all.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
 // Item is one log, draft, event, alert or message on its way between stages.
 type Item struct {
 	ID ID

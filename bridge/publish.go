@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 )
 
 // publisher gathers what many goroutines publish at once into one message a
@@ -196,7 +197,7 @@ func rawMessage(subject string, id ID, data []byte) *nats.Msg {
 const (
 	storeTimeout  = 5 * time.Second
 	storeRetryMin = 20 * time.Millisecond
-	storeRetryMax = 2 * time.Second
+	storeRetryMax = 500 * time.Millisecond
 )
 
 // store publishes until the message is stored or ctx ends: an unreachable
@@ -205,8 +206,11 @@ const (
 func (b *Bridge) store(ctx context.Context, m *nats.Msg) error {
 	told := false
 	for wait := storeRetryMin; ; wait = min(2*wait, storeRetryMax) {
+		link := b.link.Load()
 		try, cancel := context.WithTimeout(ctx, storeTimeout)
+		stop := context.AfterFunc(link.ctx, cancel)
 		_, err := b.js.PublishMsg(try, m, jetstream.WithRetryAttempts(0))
+		stop()
 		cancel()
 		if err == nil {
 			if told {
@@ -217,21 +221,33 @@ func (b *Bridge) store(ctx context.Context, m *nats.Msg) error {
 		if errors.Is(err, nats.ErrMaxPayload) {
 			return Permanent(fmt.Errorf("store on %s: %w", m.Subject, err))
 		}
+		if link.ctx.Err() != nil {
+			err = errors.New("the connection to nats is lost")
+		}
 		if !told && wait > 4*storeRetryMin {
 			told = true
 			b.log.Warn("cannot store, trying again until it can be", "subject", m.Subject, "error", err)
 		}
-		if sleep(ctx, wait) != nil {
+		select {
+		case <-link.again:
+			wait = storeRetryMin
+		case <-time.After(wait):
+		case <-ctx.Done():
 			return fmt.Errorf("store on %s: %w", m.Subject, err)
 		}
 	}
 }
 
-// storeAll stores messages side by side and returns the first error.
+// storeAgain is how many messages of one call are tried again side by side.
+const storeAgain = 64
+
+// storeAll stores messages side by side and returns the first error. Those that
+// fail go the slow way, which knows what to wait for.
 func (b *Bridge) storeAll(ctx context.Context, msgs []*nats.Msg) error {
 	if len(msgs) == 1 {
 		return b.store(ctx, msgs[0])
 	}
+	link := b.link.Load()
 	acks := make([]jetstream.PubAckFuture, len(msgs))
 	for i, m := range msgs {
 		f, err := b.js.PublishMsgAsync(m, jetstream.WithStallWait(storeTimeout))
@@ -239,22 +255,21 @@ func (b *Bridge) storeAll(ctx context.Context, msgs []*nats.Msg) error {
 			acks[i] = f
 		}
 	}
+	again, againCtx := errgroup.WithContext(ctx)
+	again.SetLimit(storeAgain)
 	for i, f := range acks {
 		if f != nil {
 			select {
 			case <-f.Ok():
 				continue
 			case <-f.Err():
+			case <-link.ctx.Done():
 			case <-ctx.Done():
-				return fmt.Errorf("store on %s: %w", msgs[i].Subject, ctx.Err())
 			}
 		}
-		// One that failed goes the slow way, which knows what to wait for.
-		if err := b.store(ctx, msgs[i]); err != nil {
-			return err
-		}
+		again.Go(func() error { return b.store(againCtx, msgs[i]) })
 	}
-	return nil
+	return again.Wait()
 }
 
 // pack makes messages of the outputs of one stored message, in order and the

@@ -123,6 +123,9 @@ func (b *Bridge) Ensure(ctx context.Context, consumers []Consumer) (orphans []st
 			return nil, err
 		}
 	}
+	if err := b.ensureBegun(ctx); err != nil {
+		return nil, err
+	}
 	if err := b.ensureKeeper(ctx); err != nil {
 		return nil, err
 	}

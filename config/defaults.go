@@ -31,7 +31,7 @@ func Defaults() Settings {
 		Stages: Stages{
 			BatchItems: 256,
 			BatchBytes: 512 * KiB,
-			Attempts:   5,
+			Attempts:   8,
 			AckWait:    10 * time.Second,
 		},
 		Plugins: Plugins{

@@ -52,7 +52,7 @@ func TestConservationUnderKill(t *testing.T) {
 	n := startNode(t, dir).await()
 	s := startSender(t, dir, rate, someLog)
 
-	kills := map[string]int{}
+	kills, slowest := map[string]int{}, time.Duration(0)
 	for began, round := time.Now(), 0; round < rounds || time.Since(began) < long; {
 		// What is tested is the moment, so there is nothing to wait for.
 		<-time.After(time.Duration(random.IntN(2000)) * time.Millisecond)
@@ -61,6 +61,11 @@ func TestConservationUnderKill(t *testing.T) {
 			victim = names[i]
 		}
 		if victim == "node" {
+			select {
+			case <-n.ready:
+				slowest = max(slowest, n.took)
+			default:
+			}
 			n.kill()
 			n = startNode(t, dir)
 		} else if !killPlugin(t, folder, victim) {
@@ -73,7 +78,7 @@ func TestConservationUnderKill(t *testing.T) {
 	s.stop()
 	o := observe(t, dir)
 	o.rest()
-	t.Logf("killed %v over %d connections", kills, s.streams)
+	t.Logf("killed %v over %d connections; the slowest start of a node took %s", kills, s.streams, slowest.Round(time.Millisecond))
 	t.Log(balance(t, s, folder, o))
 	n.stop()
 }

@@ -78,7 +78,9 @@ func configure(t *testing.T, dir, text string) {
 type process struct {
 	t     *testing.T
 	cmd   *exec.Cmd
+	began time.Time
 	ready chan struct{} // closed once it says so
+	took  time.Duration // from the start, once ready
 	ended chan struct{}
 	err   error // once ended
 
@@ -104,6 +106,7 @@ func startNode(t *testing.T, dir string, env ...string) *process {
 		t.Fatal(err)
 	}
 	p.cmd.Stderr = w
+	p.began = time.Now()
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +136,7 @@ func (p *process) read(r io.Reader) {
 	for s := bufio.NewScanner(r); s.Scan(); {
 		line := s.Text()
 		if !told && gjson.Get(line, "@message").String() == "ready" {
-			told = true
+			told, p.took = true, time.Since(p.began)
 			close(p.ready)
 		}
 		p.mu.Lock()

@@ -89,7 +89,7 @@ func (n *Node) pluginStatus(set *config.Set) []PluginStatus {
 	for _, s := range n.registry.Snapshot() {
 		served[s.Name] = true
 		list = append(list, PluginStatus{
-			Name: s.Name, Kind: string(s.Kind), State: string(s.State), Socket: &s, Process: processes[s.Name], Note: note(set, s),
+			Name: s.Name, Kind: string(s.Kind), State: stateOf(s, processes[s.Name]), Socket: &s, Process: processes[s.Name], Note: note(set, s),
 		})
 	}
 	bundled := set.Bundled()

@@ -100,6 +100,7 @@ func (n *Node) Plugins() []telemetry.PluginSnapshot {
 		}
 		if p, ok := restarts[s.Name]; ok {
 			t.Starts = p.Restarts + 1
+			t.State = stateOf(s, &p)
 		}
 		list = append(list, t)
 	}
@@ -109,4 +110,13 @@ func (n *Node) Plugins() []telemetry.PluginSnapshot {
 		}
 	}
 	return list
+}
+
+// stateOf is how a plugin stands in one word: where its socket cannot be called,
+// how the process stands that should serve it says more.
+func stateOf(s plugin.Status, p *plugin.ProcessStatus) string {
+	if p == nil || s.State == plugin.StateLive || p.State == plugin.Running {
+		return string(s.State)
+	}
+	return string(p.State)
 }

@@ -23,7 +23,7 @@ func Analysis(client *plugin.Client) bridge.Handler {
 			return err
 		})
 		if err != nil || len(answers) == 0 {
-			return nil, verdict(err)
+			return nil, verdict(item, err)
 		}
 		alerts := make([]bridge.Item, 0, len(answers))
 		for i, body := range answers {
@@ -76,7 +76,7 @@ func alertItem(name string, event bridge.Item, body []byte, index int) (bridge.I
 // Correlation hands alerts to a correlation plugin.
 func Correlation(client *plugin.Client) bridge.Handler {
 	return func(ctx context.Context, item bridge.Item) ([]bridge.Item, error) {
-		return nil, verdict(await(ctx, client, func() error { return client.Correlate(ctx, item.Body, options(item)) }))
+		return nil, verdict(item, await(ctx, client, func() error { return client.Correlate(ctx, item.Body, options(item)) }))
 	}
 }
 
@@ -97,7 +97,7 @@ func output(client *plugin.Client, call func(context.Context, []byte, plugin.Cal
 		if plugin.Unimplemented(err) {
 			return nil, bridge.ErrDropped
 		}
-		return nil, verdict(err)
+		return nil, verdict(item, err)
 	}
 }
 
@@ -106,7 +106,7 @@ func output(client *plugin.Client, call func(context.Context, []byte, plugin.Cal
 func Notification(client *plugin.Client) bridge.Handler {
 	return func(ctx context.Context, item bridge.Item) ([]bridge.Item, error) {
 		notify := func(message []byte) error {
-			return verdict(await(ctx, client, func() error { return client.Notify(ctx, message, options(item)) }))
+			return verdict(item, await(ctx, client, func() error { return client.Notify(ctx, message, options(item)) }))
 		}
 		if !bridge.IsEngine(item.Subject) {
 			return nil, notify(item.Body)

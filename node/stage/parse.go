@@ -126,7 +126,7 @@ func (p *Parser) call(ctx context.Context, item bridge.Item, waits string, t *pb
 	if text, ok := plugin.Answered(err); ok {
 		return nil, errors.New(text)
 	}
-	return nil, pipeline.Halt(verdict(err))
+	return nil, pipeline.Halt(verdict(item, err))
 }
 
 // handOver makes the draft an item that waits for its plugin: it is taken by

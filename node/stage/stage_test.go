@@ -23,7 +23,6 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-
 // registry runs a registry over a folder that is short enough for sockets.
 func registry(t *testing.T) (*plugin.Registry, string) {
 	t.Helper()
