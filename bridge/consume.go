@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -171,7 +170,11 @@ func (r *run) fetch(ctx context.Context, consumer jetstream.Consumer, take func(
 
 // open reads a message. What cannot be read is settled here.
 func (r *run) open(msg jetstream.Msg) ([]Item, bool) {
-	items, err := decodeBatch(msg.Data(), r.subject(msg.Subject()))
+	if only := msg.Headers().Get(onlyHeader); only != "" && only != r.name {
+		_ = msg.Ack()
+		return nil, false
+	}
+	items, err := decodeBatch(msg.Data(), msg.Subject())
 	switch {
 	case errors.Is(err, ErrNewer):
 		r.w.Stats.newer.Add(1)
@@ -183,7 +186,7 @@ func (r *run) open(msg jetstream.Msg) ([]Item, bool) {
 	case err != nil:
 		r.w.Stats.in.Add(1)
 		r.hold(msg)
-		dead := r.letter(Item{ID: NewID(msg.Data()), Subject: r.subject(msg.Subject()), Body: msg.Data()}, err, msg)
+		dead := r.letter(Item{ID: NewID(msg.Data()), Subject: msg.Subject(), Body: msg.Data()}, err, msg)
 		if r.finish(msg, nil, []DeadLetter{dead}, 1) {
 			r.w.Stats.dead.Add(1)
 		}
@@ -192,15 +195,6 @@ func (r *run) open(msg jetstream.Msg) ([]Item, bool) {
 	r.w.Stats.in.Add(int64(len(items)))
 	r.hold(msg)
 	return items, true
-}
-
-// subject is where the items of a message came from first: a replayed dead
-// letter carries its subject behind the consumer's name.
-func (r *run) subject(s string) string {
-	if rest, ok := strings.CutPrefix(s, subjectReplay+r.name+"."); ok {
-		return "epmesh." + rest
-	}
-	return s
 }
 
 // result is what came of one item.

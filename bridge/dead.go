@@ -219,25 +219,30 @@ func (b *Bridge) DeadLetter(ctx context.Context, sequence uint64) (DeadLetter, e
 	return *found, nil
 }
 
+// onlyHeader names the one consumer that a replayed dead letter is for; the
+// others of its stream let it pass.
+const onlyHeader = "Epmesh-Only"
+
 // Replay gives a dead letter to the consumer that gave it up, or where it never
 // came into a stream, to its stage; then it removes it. It is removed only
 // after it has been stored again.
 func (b *Bridge) Replay(ctx context.Context, d DeadLetter) error {
-	subject := d.Subject
 	if d.Consumer != "" {
 		// A stream keeps a message for the consumers that it has: without this
 		// one the dead letter would be stored nowhere, and gone.
 		if err := b.hasConsumer(ctx, d.Consumer); err != nil {
 			return fmt.Errorf("replay dead letter %d: %w", d.Sequence, err)
 		}
-		subject = subjectReplay + d.Consumer + "." + strings.TrimPrefix(d.Subject, "epmesh.")
 	}
-	item := Item{ID: d.ID, Subject: subject, Received: d.Received, Body: d.Body}
+	item := Item{ID: d.ID, Subject: d.Subject, Received: d.Received, Body: d.Body}
 	if err := b.tooLarge(&item); err != nil {
 		return fmt.Errorf("replay dead letter %d: %w", d.Sequence, err)
 	}
 	m := message([]Item{item})
 	m.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("replay-%d", d.Sequence))
+	if d.Consumer != "" {
+		m.Header.Set(onlyHeader, d.Consumer)
+	}
 	if err := b.store(ctx, m); err != nil {
 		return fmt.Errorf("replay dead letter %d: %w", d.Sequence, err)
 	}

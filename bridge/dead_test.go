@@ -78,8 +78,8 @@ func TestReplayGoesOnlyToWhoGaveUp(t *testing.T) {
 		ensure(t, b, topology...)
 		mended := make(chan struct{})
 		one, two := newLedger(1), newLedger(2)
-		consume(t, b, bridge.Work{Consumer: bridge.AnalysisConsumer("one"), Parallel: 1, Within: 1, Handler: one.handler})
-		var stats bridge.Stats
+		var stats, others bridge.Stats
+		consume(t, b, bridge.Work{Consumer: bridge.AnalysisConsumer("one"), Parallel: 1, Within: 1, Stats: &others, Handler: one.handler})
 		consume(t, b, bridge.Work{
 			Consumer: bridge.AnalysisConsumer("two.b"), Parallel: 1, Within: 1, Stats: &stats,
 			Handler: func(_ context.Context, it bridge.Item) ([]bridge.Item, error) {
@@ -109,6 +109,7 @@ func TestReplayGoesOnlyToWhoGaveUp(t *testing.T) {
 		if two.seen[subject] != 1 {
 			t.Errorf("came back as %v, want the subject %s", two.seen, subject)
 		}
+		drained(t, b, &others, "analysis-one")
 		if one.seen["event"] != 1 || len(deadLetters(t, b)) != 0 {
 			t.Errorf("the other plugin saw it %d times; %d dead letters left", one.seen["event"], len(deadLetters(t, b)))
 		}

@@ -16,7 +16,6 @@ const (
 	subjectMsg    = "epmesh.message."
 	subjectEngine = "epmesh.engine."
 	subjectDead   = "epmesh.dead."
-	subjectReplay = "epmesh.replay."
 )
 
 // LogSubject is where logs of a tenant and dataType are stored.
