@@ -88,6 +88,7 @@ func (b *Bridge) Consume(ctx context.Context, w Work) error {
 	admit := semaphore.NewWeighted(admission)
 	ahead := semaphore.NewWeighted(2 * fetchMessages)
 	var busy sync.WaitGroup
+	pause := retryMin
 	for ahead.Acquire(ctx, fetchMessages) == nil {
 		n, err := run.fetch(ctx, consumer, func(msg jetstream.Msg) {
 			items, ok := run.open(msg)
@@ -110,16 +111,19 @@ func (b *Bridge) Consume(ctx context.Context, w Work) error {
 			})
 		})
 		ahead.Release(fetchMessages - n)
-		if errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) {
+		if err == nil || ctx.Err() != nil {
+			pause = retryMin
+			continue
+		}
+		if deleted(ctx, consumer, err) {
 			run.err = fmt.Errorf("consumer %s: it was deleted", name)
 			break
 		}
-		if err != nil && ctx.Err() == nil {
-			if b.nc.IsConnected() { // else it has been said
-				b.log.Warn("cannot fetch, trying again", "consumer", name, "error", err)
-			}
-			_ = sleep(ctx, retryMin)
+		if pause == retryMin && b.nc.IsConnected() { // else it has been said
+			b.log.Warn("cannot fetch, trying again", "consumer", name, "error", err)
 		}
+		_ = sleep(ctx, pause)
+		pause = min(2*pause, waitMin)
 	}
 	timer := time.AfterFunc(w.Drain, end)
 	busy.Wait()
@@ -127,6 +131,15 @@ func (b *Bridge) Consume(ctx context.Context, w Work) error {
 	end()
 	workers.Wait()
 	return run.err
+}
+
+// deleted reports whether fetching failed because the consumer is gone. A server
+// that has none of that name does not answer.
+func deleted(ctx context.Context, consumer jetstream.Consumer, err error) bool {
+	if errors.Is(err, nats.ErrNoResponders) {
+		_, err = consumer.Info(ctx)
+	}
+	return errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound)
 }
 
 // run is one Consume.

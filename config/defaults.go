@@ -25,7 +25,7 @@ func Defaults() Settings {
 			Listen:     "127.0.0.1:4222",
 			Sync:       "always",
 			MaxPayload: 8 * MiB,
-			Duplicates: 10 * time.Minute,
+			Duplicates: 2 * time.Minute,
 		},
 		Input: Input{MaxLog: MiB, MaxBuffered: 16 * MiB},
 		Stages: Stages{
