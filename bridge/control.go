@@ -12,9 +12,10 @@ import (
 // Control requests go from commands to all nodes.
 const subjectControl = "epmesh.control."
 
-// Serve answers the control request with this name until ctx ends. answer is
-// called by one goroutine at a time.
-func (b *Bridge) Serve(ctx context.Context, name string, answer func() ([]byte, error)) error {
+// Serve answers the control request with this name until ctx ends. ready is
+// called once requests reach it; nil for nothing. answer is called by one
+// goroutine at a time.
+func (b *Bridge) Serve(ctx context.Context, name string, ready func(), answer func() ([]byte, error)) error {
 	sub, err := b.nc.Subscribe(subjectControl+name, func(m *nats.Msg) {
 		data, err := answer()
 		if err != nil {
@@ -25,6 +26,12 @@ func (b *Bridge) Serve(ctx context.Context, name string, answer func() ([]byte, 
 	})
 	if err != nil {
 		return fmt.Errorf("control %s: %w", name, err)
+	}
+	if err := b.nc.FlushTimeout(storeTimeout); err != nil && b.nc.IsConnected() {
+		return fmt.Errorf("control %s: %w", name, err)
+	}
+	if ready != nil {
+		ready()
 	}
 	<-ctx.Done()
 	if err := sub.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {

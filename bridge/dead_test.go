@@ -232,7 +232,7 @@ func TestAsk(t *testing.T) {
 		for _, name := range []string{"one", "two"} {
 			node := open()
 			go func() {
-				ended <- node.Serve(ctx, "status", func() ([]byte, error) { return []byte(name), nil })
+				ended <- node.Serve(ctx, "status", nil, func() ([]byte, error) { return []byte(name), nil })
 			}()
 		}
 		for {

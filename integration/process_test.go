@@ -19,7 +19,7 @@ import (
 )
 
 // patience is how long a test waits for something before it fails.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 var binary struct {
 	once sync.Once

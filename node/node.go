@@ -168,14 +168,17 @@ func (n *Node) tellOrphans(orphans []string) {
 // serve runs the layers until ctx ends or one breaks.
 func (n *Node) serve(ctx context.Context, set *config.Set) error {
 	n.apply(set)
+	answers := make(chan struct{})
 	err := runLayers(ctx, n.log,
 		layer{services: n.consoleServices(), ready: n.consoleReady},
 		layer{services: []Service{n.engine}, ready: n.engine.Ready},
 		layer{services: []Service{n.registry, n.processes}},
+		layer{services: []Service{named("control", func(ctx context.Context) error {
+			return n.bridge.Serve(ctx, StatusRequest, func() { close(answers) }, n.answerStatus)
+		})}, ready: func() <-chan struct{} { return answers }},
 		layer{services: []Service{
 			n.workers,
 			named("keeper", n.bridge.Keep),
-			named("control", func(ctx context.Context) error { return n.bridge.Serve(ctx, StatusRequest, n.answerStatus) }),
 			named("configuration", n.watch),
 			named("outputs", n.watchOutputs),
 			named("rates", n.sample),
