@@ -84,7 +84,7 @@ func TestDocumentedPermissionsSuffice(t *testing.T) {
 			return nil, nil
 		}})
 	}()
-	go func() { done <- node.Serve(ctx, "status", func() ([]byte, error) { return []byte("well"), nil }) }()
+	go func() { done <- node.Serve(ctx, "status", nil, func() ([]byte, error) { return []byte("well"), nil }) }()
 
 	tapped, ready := make(chan bridge.Tapped, 10), make(chan struct{})
 	tapping, endTap := context.WithCancel(t.Context())
