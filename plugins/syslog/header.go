@@ -14,7 +14,8 @@ func hostname(msg string) string {
 		_, after, _ = strings.Cut(after, " ") // the timestamp
 		host, _, _ = strings.Cut(after, " ")
 	} else {
-		host, _, _ = strings.Cut(afterTime(rest), " ")
+		// Some senders pad the time with more than one space.
+		host, _, _ = strings.Cut(strings.TrimLeft(afterTime(rest), " "), " ")
 	}
 	if !plausible(host) {
 		return ""
