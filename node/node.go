@@ -15,6 +15,7 @@ import (
 	"github.com/epmesh/epmesh/node/plugin"
 	"github.com/epmesh/epmesh/node/stage"
 	"github.com/epmesh/epmesh/node/telemetry"
+	"github.com/epmesh/epmesh/node/workdir"
 	"github.com/hashicorp/go-hclog"
 )
 
@@ -86,7 +87,7 @@ func Run(ctx context.Context, o Options) error {
 			return fmt.Errorf("work dir: %w", err)
 		}
 	}
-	release, err := lockDir(filepath.Join(n.settings.Dir, "run", "node.lock"))
+	release, err := workdir.Lock(n.settings.Dir)
 	if err != nil {
 		return err
 	}
