@@ -119,7 +119,7 @@ func (l *loader) checkDir() {
 			"the path has %d bytes, which leaves no room for the sockets of plugins: the system takes socket paths of at most %d bytes", len(dir), maxSocketPath)
 	case room < longPlugin:
 		at := l.from("work_dir")
-		l.addAt(at, Warning, "use a shorter path", "work_dir: only plugins with names of up to %d bytes can be served there: the system takes socket paths of at most %d bytes", room, maxSocketPath)
+		l.addAt(RuleBadSetting, at, Warning, "use a shorter path", "work_dir: only plugins with names of up to %d bytes can be served there: the system takes socket paths of at most %d bytes", room, maxSocketPath)
 	}
 }
 
@@ -166,14 +166,14 @@ func (l *loader) checkNATS() {
 	if external {
 		for _, path := range []string{"nats.listen", "nats.sync", "nats.max_payload"} {
 			if at := l.origin[path]; at.File != "" {
-				l.addAt(at, Warning, "remove it, or set it at the external server", "%s has no effect: it is for the embedded server, which is off", path)
+				l.addAt(RuleIgnoredKey, at, Warning, "remove it, or set it at the external server", "%s has no effect: it is for the embedded server, which is off", path)
 			}
 		}
 	} else if h, p, err := net.SplitHostPort(l.settings.HTTP.Listen); err == nil && p != "0" && n.Listen == net.JoinHostPort(h, p) {
 		l.clash("http.listen", "nats.listen", "%s is the address of nats.listen too", n.Listen)
 	}
 	if at := l.origin["nats.url"]; at.Line > 0 && n.hasSecret() && l.mode&0o044 != 0 {
-		l.addAt(at, Warning, "chmod 600 "+at.File, "nats.url holds a secret and others can read this file")
+		l.addAt(RuleBadSetting, at, Warning, "chmod 600 "+at.File, "nats.url holds a secret and others can read this file")
 	}
 }
 
@@ -244,12 +244,12 @@ func (l *loader) from(path string) Position {
 }
 
 func (l *loader) fail(path, hint, format string, args ...any) {
-	l.addAt(l.from(path), Error, hint, path+": "+format, args...)
+	l.addAt(RuleBadSetting, l.from(path), Error, hint, path+": "+format, args...)
 }
 
 // clash reports two settings that exclude each other, at the one that was
 // given.
 func (l *loader) clash(path, other, format string, args ...any) {
 	at := cmp.Or(l.origin[path], l.from(other))
-	l.addAt(at, Error, "change one of them", path+": "+format, args...)
+	l.addAt(RuleBadSetting, at, Error, "change one of them", path+": "+format, args...)
 }

@@ -21,21 +21,45 @@ type decoder struct {
 	at map[proto.Message]Position
 	// place is where the outer values below patterns and plugins stand, by path.
 	place map[string]Position
+	// source and nodes are set by those who look into what was read, who also want
+	// what can be read of a file with errors.
+	source *sourceText
+	nodes  map[proto.Message]*yaml.Node
+	root   *yaml.Node
 }
 
-func decodeConfig(file string, data []byte) (*pb.Config, *decoder) {
+func newDecoder(file string) *decoder {
 	d := &decoder{at: make(map[proto.Message]Position), place: make(map[string]Position)}
 	d.file, d.lax = file, Warning
+	return d
+}
+
+// keep makes the decoder remember where every value stands.
+func (d *decoder) keep(data []byte) {
+	d.source, d.nodes = newSourceText(d.file, data), make(map[proto.Message]*yaml.Node)
+}
+
+// placeOf is where a message that was read stands, if that was kept.
+func (d *decoder) placeOf(m proto.Message) *Place {
+	if n := d.nodes[m]; n != nil {
+		p := d.source.place(n)
+		return &p
+	}
+	return nil
+}
+
+func (d *decoder) config(data []byte) *pb.Config {
 	cfg := &pb.Config{}
 	root := d.parse(data)
 	if root == nil {
 		if !d.failed {
-			d.add(Warning, 1, 1, "", "the file is empty")
+			d.add(RuleEmptyFile, Warning, 1, 1, "", "the file is empty")
 		}
-		return cfg, d
+		return cfg
 	}
-	d.message(cfg.ProtoReflect(), behind(root), "", 0)
-	return cfg, d
+	d.root = behind(root)
+	d.message(cfg.ProtoReflect(), d.root, "", 0)
+	return cfg
 }
 
 // message fills m. Name is the path of the value, for messages.
@@ -46,7 +70,7 @@ func (d *decoder) message(m protoreflect.Message, n *yaml.Node, name string, dep
 	fields := m.Descriptor().Fields()
 	if n.Kind != yaml.MappingNode {
 		hint := "known keys: " + strings.Join(names(fields), ", ")
-		if name == "" {
+		if _, outermost := m.Interface().(*pb.Config); outermost {
 			hint = "a pipeline file begins with a key such as pipeline, patterns or plugins"
 		}
 		d.wrong(n, name, "a mapping", hint)
@@ -55,6 +79,9 @@ func (d *decoder) message(m protoreflect.Message, n *yaml.Node, name string, dep
 	switch m.Interface().(type) {
 	case *pb.Pipeline, *pb.Step, *pb.Tenant:
 		d.at[m.Interface()] = Position{File: d.file, Line: n.Line, Column: n.Column}
+		if d.nodes != nil {
+			d.nodes[m.Interface()] = n
+		}
 	}
 	var unknown []pair
 	for _, p := range d.pairs(n, depth) {
@@ -146,7 +173,7 @@ func (d *decoder) mapping(m protoreflect.Message, fd protoreflect.FieldDescripto
 // freeKey warns of a key whose meaning depends on the version of YAML.
 func (d *decoder) freeKey(p pair) {
 	if b, is := oldBool(p.at); is {
-		d.add(Warning, p.at.Line, p.at.Column, "put it in quotes", "the reference engine reads the key %s as %t; here it is the text", p.key, b)
+		d.add(RuleYAMLVersion, Warning, p.at.Line, p.at.Column, "put it in quotes", "the reference engine reads the key %s as %t; here it is the text", p.key, b)
 	}
 }
 
@@ -166,7 +193,7 @@ func (d *decoder) scalar(m protoreflect.Message, fd protoreflect.FieldDescriptor
 			d.wrong(n, name, "a text", `write "" for an empty one`)
 		default:
 			if _, is := oldBool(n); is {
-				d.add(Warning, n.Line, n.Column, "put it in quotes", "%s: the reference engine reads %s as a boolean and drops the file; here it is the text", name, n.Value)
+				d.add(RuleYAMLVersion, Warning, n.Line, n.Column, "put it in quotes", "%s: the reference engine reads %s as a boolean and drops the file; here it is the text", name, n.Value)
 			}
 			return protoreflect.ValueOfString(d.text(n)), true
 		}
@@ -200,7 +227,7 @@ func (d *decoder) step(m protoreflect.Message, n *yaml.Node, unknown []pair, nam
 	known := names(m.Descriptor().Fields())
 	switch {
 	case len(kinds) > 1:
-		d.add(Error, n.Line, n.Column, `begin each with "- "`, "%s: a step is of one kind, not of %d (%s)", name, len(kinds), strings.Join(kinds, ", "))
+		d.add(RuleStepKind, Error, n.Line, n.Column, `begin each with "- "`, "%s: a step is of one kind, not of %d (%s)", name, len(kinds), strings.Join(kinds, ", "))
 	case len(kinds) == 1:
 		for _, p := range unknown {
 			d.unknown(p, name, "if it belongs to the "+kinds[0]+", indent it so that it stands under that")
@@ -211,20 +238,20 @@ func (d *decoder) step(m protoreflect.Message, n *yaml.Node, unknown []pair, nam
 			if p.key == "expand" {
 				hint = "the contract has a message of that name but no step; the reference engine passes over it"
 			}
-			d.add(Error, p.at.Line, p.at.Column, hint, "%s: unknown kind of step %q", name, p.key)
+			d.add(RuleStepKind, Error, p.at.Line, p.at.Column, hint, "%s: unknown kind of step %q", name, p.key)
 		}
 	default:
-		d.add(Error, n.Line, n.Column, "a step is written as its kind and settings, such as json: {source: raw}; kinds: "+strings.Join(known, ", "), "%s: the step says nothing to do", name)
+		d.add(RuleStepKind, Error, n.Line, n.Column, "a step is written as its kind and settings, such as json: {source: raw}; kinds: "+strings.Join(known, ", "), "%s: the step says nothing to do", name)
 	}
 }
 
 // unknown reports a key that no field has.
 func (d *decoder) unknown(p pair, name, hint string) {
-	d.add(d.lax, p.at.Line, p.at.Column, hint, "%sunknown key %q is ignored", prefix(name), p.key)
+	d.add(RuleUnknownKey, d.lax, p.at.Line, p.at.Column, hint, "%sunknown key %q is ignored", prefix(name), p.key)
 }
 
 func (d *decoder) wrong(n *yaml.Node, name, want, hint string) {
-	d.add(Error, n.Line, n.Column, hint, "%sexpected %s, found %s", prefix(name), want, found(n))
+	d.add(RuleWrongType, Error, n.Line, n.Column, hint, "%sexpected %s, found %s", prefix(name), want, found(n))
 }
 
 func prefix(name string) string {

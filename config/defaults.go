@@ -27,7 +27,8 @@ func Defaults() Settings {
 			MaxPayload: 8 * MiB,
 			Duplicates: 2 * time.Minute,
 		},
-		Input: Input{MaxLog: MiB, MaxBuffered: 16 * MiB},
+		Input:    Input{MaxLog: MiB, MaxBuffered: 16 * MiB},
+		Pipeline: Dialect{KeepUnderscores: true},
 		Stages: Stages{
 			BatchItems: 256,
 			BatchBytes: 512 * KiB,

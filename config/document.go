@@ -38,7 +38,7 @@ func (d *document) parse(data []byte) (root *yaml.Node) {
 	// A panic of the parser on hostile input must cost this file, not the node.
 	defer func() {
 		if p := recover(); p != nil {
-			d.add(Error, 1, 1, "", "this file makes the YAML parser fail: %v", p)
+			d.add(RuleSyntax, Error, 1, 1, "", "this file makes the YAML parser fail: %v", p)
 			root = nil
 		}
 	}()
@@ -54,7 +54,7 @@ func (d *document) parse(data []byte) (root *yaml.Node) {
 	}
 	var next yaml.Node
 	if err := dec.Decode(&next); !errors.Is(err, io.EOF) && (err != nil || next.Content[0].ShortTag() != "!!null") {
-		d.add(d.lax, max(1, next.Line), max(1, next.Column), "split the file in two", `only the first document of a file is read; what follows "---" is not`)
+		d.add(RuleIgnoredDocument, d.lax, max(1, next.Line), max(1, next.Column), "split the file in two", `only the first document of a file is read; what follows "---" is not`)
 	}
 	if root = doc.Content[0]; root.ShortTag() == "!!null" {
 		return nil
@@ -65,11 +65,11 @@ func (d *document) parse(data []byte) (root *yaml.Node) {
 // readable checks what can be told without parsing.
 func (d *document) readable(data []byte) bool {
 	if len(data) > maxFileSize {
-		d.add(Error, 0, 0, "split it", "the file is larger than %s", Size(maxFileSize))
+		d.add(RuleTooLarge, Error, 0, 0, "split it", "the file is larger than %s", Size(maxFileSize))
 		return false
 	}
 	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
-		d.add(Error, 1, 1, "save the file as UTF-8", "the text is UTF-16")
+		d.add(RuleSyntax, Error, 1, 1, "save the file as UTF-8", "the text is UTF-16")
 		return false
 	}
 	// Each value needs one of these signs; parsing costs some 200 bytes a value.
@@ -81,7 +81,7 @@ func (d *document) readable(data []byte) bool {
 		}
 	}
 	if signs > maxSigns {
-		d.add(Error, 0, 0, "split it", "the file holds more than %d lines and signs of structure", maxSigns)
+		d.add(RuleTooLarge, Error, 0, 0, "split it", "the file holds more than %d lines and signs of structure", maxSigns)
 		return false
 	}
 	line, column := 1, 1
@@ -89,10 +89,10 @@ func (d *document) readable(data []byte) bool {
 		r, n := utf8.DecodeRune(rest)
 		switch {
 		case r == utf8.RuneError && n == 1:
-			d.add(Error, line, column, "save the file as UTF-8", "the text is not UTF-8")
+			d.add(RuleSyntax, Error, line, column, "save the file as UTF-8", "the text is not UTF-8")
 			return false
 		case r < ' ' && r != '\t' && r != '\n' && r != '\r', r >= 0x7f && r < 0xa0 && r != 0x85, r == 0xfffe, r == 0xffff:
-			d.add(Error, line, column, fmt.Sprintf("remove it, or write it as an escape in double quotes: \"\\x%02x\"", r), "control characters are not allowed")
+			d.add(RuleSyntax, Error, line, column, fmt.Sprintf("remove it, or write it as an escape in double quotes: \"\\x%02x\"", r), "control characters are not allowed")
 			return false
 		case r == '\n':
 			line, column = line+1, 0
@@ -110,11 +110,11 @@ func (d *document) visit(n *yaml.Node, depth int) bool {
 	case d.nodes > maxNodes:
 		if !d.full {
 			d.full = true
-			d.add(Error, n.Line, n.Column, "use fewer aliases, or split the file", "the file holds more than %d values, those behind aliases counted each time", maxNodes)
+			d.add(RuleTooLarge, Error, n.Line, n.Column, "use fewer aliases, or split the file", "the file holds more than %d values, those behind aliases counted each time", maxNodes)
 		}
 		return false
 	case depth > maxDepth:
-		d.add(Error, n.Line, n.Column, "an alias must not lie within its own anchor", "values are nested more than %d deep", maxDepth)
+		d.add(RuleTooLarge, Error, n.Line, n.Column, "an alias must not lie within its own anchor", "values are nested more than %d deep", maxDepth)
 		d.nodes = maxNodes // one such report is enough
 		d.full = true
 		return false
@@ -151,7 +151,7 @@ func (d *document) pairs(n *yaml.Node, depth int) []pair {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := behind(n.Content[i]), behind(n.Content[i+1])
 		if key.Kind != yaml.ScalarNode || key.ShortTag() == "!!null" {
-			d.add(Error, key.Line, key.Column, "", "a key must be a text, not %s", found(key))
+			d.add(RuleWrongType, Error, key.Line, key.Column, "", "a key must be a text, not %s", found(key))
 			continue
 		}
 		if key.ShortTag() == "!!merge" {
@@ -160,7 +160,7 @@ func (d *document) pairs(n *yaml.Node, depth int) []pair {
 		}
 		p := pair{key: key.Value, at: key, value: value}
 		if j, twice := index[p.key]; twice {
-			d.add(d.lax, key.Line, key.Column, "remove one of them", "key %q is given twice, first in line %d; only the last counts", p.key, out[j].at.Line)
+			d.add(RuleDuplicateKey, d.lax, key.Line, key.Column, "remove one of them", "key %q is given twice, first in line %d; only the last counts", p.key, out[j].at.Line)
 			out[j] = p
 			continue
 		}
@@ -193,7 +193,7 @@ func (d *document) merge(n *yaml.Node, depth int) []pair {
 		for _, item := range n.Content {
 			item = behind(item)
 			if item.Kind != yaml.MappingNode {
-				d.add(Error, item.Line, item.Column, "", "<< takes mappings, not %s", found(item))
+				d.add(RuleWrongType, Error, item.Line, item.Column, "", "<< takes mappings, not %s", found(item))
 				continue
 			}
 			for _, p := range d.merge(item, depth+1) {
@@ -205,7 +205,7 @@ func (d *document) merge(n *yaml.Node, depth int) []pair {
 		}
 		return out
 	}
-	d.add(Error, n.Line, n.Column, "", "<< takes a mapping, not %s", found(n))
+	d.add(RuleWrongType, Error, n.Line, n.Column, "", "<< takes a mapping, not %s", found(n))
 	return nil
 }
 

@@ -69,6 +69,12 @@ func (f field) set(text string) (want string, ok bool) {
 	switch p := f.value.Addr().Interface().(type) {
 	case *string:
 		*p = text
+	case *bool:
+		b, err := strconv.ParseBool(text)
+		if err != nil {
+			return "true or false", false
+		}
+		*p = b
 	case *int:
 		n, err := strconv.Atoi(text)
 		if err != nil {

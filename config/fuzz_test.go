@@ -81,7 +81,8 @@ func FuzzAgainstProtojson(f *testing.F) {
 		}
 		want := &pb.Config{}
 		err := protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(data, want)
-		got, d := decodeConfig("x.yaml", data)
+		d := newDecoder("x.yaml")
+		got := d.config(data)
 		if err == nil {
 			for _, p := range d.report {
 				if p.Severity == Error && strings.Contains(p.Message, ": expected ") {

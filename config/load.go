@@ -3,6 +3,7 @@ package config
 import (
 	"reflect"
 	"slices"
+	"strconv"
 
 	pb "github.com/epmesh/epmesh/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -43,6 +44,7 @@ type builder struct {
 	report Report
 	// patterns and plugins are where each key of the set was given.
 	patterns, plugins map[string]*decoder
+	keep              bool // see InspectPipelines
 }
 
 func newBuilder() *builder {
@@ -59,14 +61,18 @@ func newBuilder() *builder {
 }
 
 func (b *builder) file(name string, data []byte) {
-	cfg, d := decodeConfig(name, data)
+	d := newDecoder(name)
+	if b.keep {
+		d.keep(data)
+	}
+	cfg := d.config(data)
 	d.checkPipelines(cfg)
 	settings := make(map[string]any, len(cfg.Plugins))
 	for name, v := range cfg.Plugins {
 		settings[name] = v.AsInterface()
 		d.checkPlugin(name, settings[name])
 	}
-	if !d.failed {
+	if !d.failed || b.keep {
 		b.merge(cfg, settings, d)
 	}
 	b.report = append(b.report, d.sorted()...)
@@ -76,18 +82,23 @@ func (b *builder) file(name string, data []byte) {
 func (b *builder) merge(cfg *pb.Config, settings map[string]any, d *decoder) {
 	s := b.set
 	for _, p := range cfg.Pipeline {
-		pipeline := Pipeline{Position: d.at[p], DataTypes: p.DataTypes, Steps: make([]Step, len(p.Steps))}
+		pipeline := Pipeline{Position: d.at[p], DataTypes: p.DataTypes, Steps: make([]Step, len(p.Steps)), Partial: d.failed, place: d.placeOf(p)}
 		for i, step := range p.Steps {
-			pipeline.Steps[i] = Step{Position: d.at[step], Kind: kindOfStep(step), Proto: step}
+			pipeline.Steps[i] = Step{Position: d.at[step], Kind: kindOfStep(step), Proto: step, place: d.placeOf(step)}
 		}
 		s.Pipelines = append(s.Pipelines, pipeline)
 	}
 	s.DisabledRules = append(s.DisabledRules, cfg.DisabledRules...)
+	if b.keep && d.root != nil {
+		for i := range cfg.DisabledRules {
+			s.disabled = append(s.disabled, d.source.place(d.root).At("disabledRules", strconv.Itoa(i)).Position)
+		}
+	}
 	for _, t := range cfg.Tenants {
 		s.Tenants = append(s.Tenants, t)
 		at := d.at[t]
 		if _, twice := s.tenants[t.Id]; twice {
-			d.add(Warning, at.Line, at.Column, "give each tenant once, with its own id", "tenant id %q is given before; of tenants with one id the first counts", t.Id)
+			d.add(RuleBadTenant, Warning, at.Line, at.Column, "give each tenant once, with its own id", "tenant id %q is given before; of tenants with one id the first counts", t.Id)
 			continue
 		}
 		s.tenants[t.Id] = t
@@ -97,20 +108,33 @@ func (b *builder) merge(cfg *pb.Config, settings map[string]any, d *decoder) {
 			d.replaced("patterns."+name, from)
 		}
 		s.Patterns[name], b.patterns[name] = pattern, d
+		b.locate("patterns", name, d)
 	}
 	for name, v := range settings {
 		if from := b.plugins[name]; from != nil && !reflect.DeepEqual(s.Plugins[name], v) {
 			d.replaced("plugins."+name, from)
 		}
 		s.Plugins[name], b.plugins[name] = v, d
+		b.locate("plugins", name, d)
 	}
+}
+
+// locate notes where a key of the file's outer mappings stands.
+func (b *builder) locate(outer, name string, d *decoder) {
+	if !b.keep {
+		return
+	}
+	if b.set.places == nil {
+		b.set.places = make(map[string]Place)
+	}
+	b.set.places[outer+"."+name] = d.source.place(d.root).At(outer)
 }
 
 // replaced warns of a key that an earlier file gave another value: the
 // reference engine does not merge within it.
 func (d *decoder) replaced(path string, from *decoder) {
 	at := d.place[path]
-	d.add(Warning, at.Line, at.Column, "give it in one file", "%s replaces as a whole what %s says", path, from.place[path])
+	d.add(RuleReplacedKey, Warning, at.Line, at.Column, "give it in one file", "%s replaces as a whole what %s says", path, from.place[path])
 }
 
 // finish checks what only all files together tell.
@@ -128,6 +152,7 @@ func (b *builder) finish() {
 			b.report = append(b.report, Problem{
 				Position: b.plugins[name].place["plugins."+name+".topics"],
 				Severity: Warning,
+				Rule:     RuleWrongType,
 				Message:  "plugins." + name + ".topics is not a list of topics; the node takes it as given for the plugin alone",
 				Hint:     "write topics: [parsing_dropped]",
 			})

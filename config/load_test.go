@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/epmesh/epmesh/integration/shared"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -64,6 +65,7 @@ func TestLoadOddFiles(t *testing.T) {
 	put(t, filepath.Join(dir, "a.yaml"), pipeline)
 	put(t, filepath.Join(dir, "b.yml"), pipeline)
 	put(t, filepath.Join(dir, "c.YAML"), pipeline)
+	put(t, filepath.Join(dir, "c_test.yml"), pipeline) // is no mistake
 	put(t, filepath.Join(dir, "folder.yaml", "in.yaml"), pipeline)
 	put(t, filepath.Join(dir, "notes.txt"), "not YAML: [")
 	put(t, filepath.Join(dir, "..data", "a.yaml"), pipeline)
@@ -239,12 +241,11 @@ func TestPositions(t *testing.T) {
 	}
 }
 
-// The real files are not part of the project; see /work/shared in the issue.
+// The real files are not part of the project; they lie in the shared folder.
 func TestRealFiles(t *testing.T) {
-	shared := sharedDir(t)
 	dir := t.TempDir()
 	var pipelines int
-	err := filepath.WalkDir(filepath.Join(shared, "configs", "filters"), func(path string, e os.DirEntry, err error) error {
+	err := filepath.WalkDir(shared.Dir(t, "configs", "filters"), func(path string, e os.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
@@ -277,7 +278,7 @@ func TestRealFiles(t *testing.T) {
 }
 
 func TestConformanceFiles(t *testing.T) {
-	dir := filepath.Join(sharedDir(t), "conformance", "cisco-asa")
+	dir := shared.Dir(t, "conformance", "cisco-asa")
 	set, report := Load(dir)
 	for _, p := range report {
 		if !strings.HasSuffix(p.Position.File, ".yml") { // its rules
@@ -290,26 +291,6 @@ func TestConformanceFiles(t *testing.T) {
 	if got := set.DynamicPlugins(); !slices.Equal(got, []string{"com.utmstack.geolocation"}) {
 		t.Errorf("DynamicPlugins = %v", got)
 	}
-}
-
-// sharedDir finds the data that lies beside the checkout.
-func sharedDir(t *testing.T) string {
-	t.Helper()
-	if dir := os.Getenv("EPMESH_SHARED"); dir != "" {
-		return dir
-	}
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		shared := filepath.Join(dir, "shared")
-		if info, err := os.Stat(filepath.Join(shared, "conformance")); err == nil && info.IsDir() {
-			return shared
-		}
-	}
-	t.Skip("no shared data beside the checkout: set EPMESH_SHARED to run this")
-	return ""
 }
 
 func compact(m interface{ String() string }) string {

@@ -25,15 +25,21 @@ func (p Position) String() string {
 type Severity int
 
 const (
+	// Note: nothing is wrong, but somebody who looks for something may want to
+	// know. Only `epmesh check` has such findings.
+	Note Severity = iota - 1
 	// Warning: what was loaded works, but likely not as its author thinks.
-	Warning Severity = iota
+	Warning
 	// Error: the file, or the settings, must not be used.
 	Error
 )
 
 func (s Severity) String() string {
-	if s == Error {
+	switch s {
+	case Error:
 		return "error"
+	case Note:
+		return "note"
 	}
 	return "warning"
 }
@@ -43,6 +49,7 @@ func (s Severity) String() string {
 type Problem struct {
 	Position Position
 	Severity Severity
+	Rule     string // what kind of mistake it is; one of the Rule constants, or a name of package lint
 	Message  string // what is wrong
 	Hint     string // how to cure it; may be empty
 }
@@ -68,6 +75,9 @@ func (r Report) Errors() Report { return r.of(Error) }
 // Warnings are the problems that the user should know of, and no more.
 func (r Report) Warnings() Report { return r.of(Warning) }
 
+// Notes are what is worth knowing to those who ask.
+func (r Report) Notes() Report { return r.of(Note) }
+
 func (r Report) of(s Severity) Report {
 	var out Report
 	for _, p := range r {
@@ -76,6 +86,14 @@ func (r Report) of(s Severity) Report {
 		}
 	}
 	return out
+}
+
+// Sort orders a report by files and positions.
+func (r Report) Sort() {
+	slices.SortStableFunc(r, func(a, b Problem) int {
+		return cmp.Or(strings.Compare(a.Position.File, b.Position.File), cmp.Compare(a.Position.Line, b.Position.Line),
+			cmp.Compare(a.Position.Column, b.Position.Column), strings.Compare(a.Rule, b.Rule), strings.Compare(a.Message, b.Message))
+	})
 }
 
 // Err is nil without errors, else a *ReportError with all of them.
@@ -115,7 +133,7 @@ type findings struct {
 	failed  bool // an error was added, listed or not
 }
 
-func (f *findings) add(s Severity, line, column int, hint, format string, args ...any) {
+func (f *findings) add(rule string, s Severity, line, column int, hint, format string, args ...any) {
 	f.failed = f.failed || s == Error
 	if len(f.report) >= maxProblems {
 		f.omitted++
@@ -124,6 +142,7 @@ func (f *findings) add(s Severity, line, column int, hint, format string, args .
 	f.report = append(f.report, Problem{
 		Position: Position{File: f.file, Line: line, Column: column},
 		Severity: s,
+		Rule:     rule,
 		Message:  fmt.Sprintf(format, args...),
 		Hint:     hint,
 	})
@@ -144,6 +163,7 @@ func (f *findings) sorted() Report {
 	return append(f.report, Problem{
 		Position: Position{File: f.file},
 		Severity: s,
+		Rule:     RuleTooMany,
 		Message:  fmt.Sprintf("%d more problems in this file are not listed", f.omitted),
 	})
 }

@@ -52,13 +52,31 @@ func TestParseRules(t *testing.T) {
 	}
 }
 
+// Of a key that is there and cannot be read nothing is said but that.
+func TestRuleMistakesAreToldOnce(t *testing.T) {
+	for text, want := range map[string]string{
+		"{name: 5, dataTypes: x, where: true}": "a.yml:1:8: error: name: expected a text, found a number; put it in quotes\n" +
+			"a.yml:1:22: error: dataTypes: expected a list, found a text; begin each item with \"- \"\n" +
+			"a.yml:1:32: error: where: expected a text, found true or false; put it in quotes",
+		"- hello": "a.yml:1:3: error: expected a mapping, found a text; known keys: ",
+	} {
+		_, report := ParseRules("a.yml", []byte(text))
+		if got := report.String(); !strings.HasPrefix(got, want) || strings.Count(got, "\n") > strings.Count(want, "\n")+1 {
+			t.Errorf("%s:\n%s\nwant\n%s", text, got, want)
+		}
+	}
+}
+
 func TestLoadRules(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"10.yml":    "{name: ten, dataTypes: [a], where: 'true'}",
 		"sub/2.yml": "{name: two, dataTypes: [a], where: 'true'}",
 		"bad.yml":   "name: [",
-		"notes.txt": "no rule",
+		// Cases for epmesh test, and rules that are taken for some.
+		"two_test.yml":  "cases: [{name: a, raw: b}]",
+		"port_test.yml": "{name: port, dataTypes: [a], where: 'true'}",
+		"notes.txt":     "no rule",
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -72,8 +90,11 @@ func TestLoadRules(t *testing.T) {
 	if len(rules) != 2 || rules[0].Proto.Name != "two" || rules[1].Proto.Name != "ten" {
 		t.Errorf("rules: %v", rules)
 	}
-	if len(report.Errors()) != 1 || !strings.Contains(report[0].Position.File, "bad.yml") {
+	if len(report.Errors()) != 1 || !strings.Contains(report.Errors()[0].Position.File, "bad.yml") {
 		t.Errorf("report:\n%s", report)
+	}
+	if w := report.Warnings(); len(w) != 1 || !strings.HasSuffix(w[0].Position.File, "port_test.yml") || w[0].Rule != RuleFileNotRead {
+		t.Errorf("warnings:\n%s", w)
 	}
 	if rules, report := LoadRules(filepath.Join(dir, "none")); len(rules)+len(report) != 0 {
 		t.Errorf("a folder that is not there: %v %s", rules, report)

@@ -23,14 +23,49 @@ type Set struct {
 	// Stamp tells the state of the files as they were read; see Watch.
 	Stamp Stamp
 
-	tenants map[string]*pb.Tenant // by id
+	tenants  map[string]*pb.Tenant // by id
+	disabled []Position            // of the items of DisabledRules, if kept
+	places   map[string]Place      // of the mapping around patterns.<name> and plugins.<name>
 }
+
+// DisabledAt is where the i-th of DisabledRules stands. Only InspectPipelines
+// knows.
+func (s *Set) DisabledAt(i int) Position {
+	if i < len(s.disabled) {
+		return s.disabled[i]
+	}
+	return Position{}
+}
+
+// At is where a pattern or a plugin's settings stand, by "patterns" or
+// "plugins", its name, and what lies below. Only InspectPipelines knows.
+func (s *Set) At(outer, name string, path ...string) Place {
+	return s.places[outer+"."+name].At(append([]string{name}, path...)...)
+}
+
+// KeyAt is At of the key itself.
+func (s *Set) KeyAt(outer, name string) Place { return s.places[outer+"."+name].Key(name) }
 
 // Pipeline is one pipeline and where it stands.
 type Pipeline struct {
 	Position  Position
 	DataTypes []string
 	Steps     []Step
+	// Partial tells that the file has errors, so that things may be missing.
+	// Only InspectPipelines gives such pipelines.
+	Partial bool
+
+	place *Place
+}
+
+// At is where something in the pipeline stands, such as At("dataTypes", "0").
+func (p Pipeline) At(path ...string) Place { return placeIn(p.place, p.Position, path) }
+
+func placeIn(p *Place, whole Position, path []string) Place {
+	if p == nil {
+		return Place{Position: whole}
+	}
+	return p.At(path...)
 }
 
 // Step is one step of a pipeline and where it stands. Exactly one field of
@@ -39,6 +74,14 @@ type Step struct {
 	Position Position
 	Kind     string // json, rename, ...
 	Proto    *pb.Step
+
+	place *Place
+}
+
+// At is where something in the step stands, below its kind, such as
+// At("patterns", "0", "pattern").
+func (s Step) At(path ...string) Place {
+	return placeIn(s.place, s.Position, append([]string{s.Kind}, path...))
 }
 
 // stages are the keys of plugins that hold no plugin's settings but a stage's

@@ -19,12 +19,13 @@ type Settings struct {
 	// Tenant is the id that logs without one get.
 	Tenant string `yaml:"default_tenant"`
 
-	Log     Log     `yaml:"log"`
-	HTTP    HTTP    `yaml:"http"`
-	NATS    NATS    `yaml:"nats"`
-	Input   Input   `yaml:"input"`
-	Stages  Stages  `yaml:"stages"`
-	Plugins Plugins `yaml:"plugins"`
+	Log      Log     `yaml:"log"`
+	HTTP     HTTP    `yaml:"http"`
+	NATS     NATS    `yaml:"nats"`
+	Input    Input   `yaml:"input"`
+	Pipeline Dialect `yaml:"pipeline"`
+	Stages   Stages  `yaml:"stages"`
+	Plugins  Plugins `yaml:"plugins"`
 }
 
 // Log is how the node writes its own log.
@@ -58,6 +59,14 @@ type NATS struct {
 type Input struct {
 	MaxLog      Size `yaml:"max_log"`      // a larger log is a dead letter
 	MaxBuffered Size `yaml:"max_buffered"` // taken but not yet stored, all streams together
+}
+
+// Dialect is how pipeline files are understood where versions of the reference
+// engine differ.
+type Dialect struct {
+	// KeepUnderscores keeps "_" in the names of fields that steps write. Filters
+	// that were written for older engines want it removed.
+	KeepUnderscores bool `yaml:"keep_underscores"`
 }
 
 // Stages bounds the work between streams.

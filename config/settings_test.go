@@ -98,7 +98,8 @@ func TestEverySettingFromEnvironment(t *testing.T) {
 		"nats.url": "tls://h:1", "nats.credentials": "FILE", "nats.context": "FILE", "nats.replicas": "3",
 		"nats.listen": ":4333", "nats.sync": "5s", "nats.max_payload": "16MiB", "nats.max_store": "1GiB", "nats.duplicate_window": "1m0s",
 		"input.max_log": "2KiB", "input.max_buffered": "1GiB",
-		"stages.batch_items": "1", "stages.batch_bytes": "1KiB", "stages.attempts": "9", "stages.ack_wait": "1s",
+		"pipeline.keep_underscores": "false",
+		"stages.batch_items":        "1", "stages.batch_bytes": "1KiB", "stages.attempts": "9", "stages.ack_wait": "1s",
 		"plugins.in_flight": "1", "plugins.call_timeout": "1s", "plugins.max_message": "16MiB", "plugins.stop_grace": "1s",
 		"plugins.restart_min": "1s", "plugins.restart_max": "1m0s",
 	}

@@ -34,7 +34,7 @@ func (l *loader) readFile() {
 		}
 	}
 	if err != nil {
-		l.add(Error, 0, 0, "name a file that can be read", "cannot read the settings: %v", reason(err))
+		l.add(RuleFileNotRead, Error, 0, 0, "name a file that can be read", "cannot read the settings: %v", reason(err))
 		return
 	}
 	root := l.parse(data)
@@ -52,7 +52,7 @@ func (l *loader) readFile() {
 		given = filepath.Join(filepath.Dir(path), given)
 	}
 	if l.src.File == "" && from.File == "" && !sameDir(given, dir) {
-		l.add(Error, at.Line, at.Column, "remove the key, or name this file with a flag", "work_dir: this file was found because it lies in %s, but it names another work dir", dir)
+		l.add(RuleBadSetting, Error, at.Line, at.Column, "remove the key, or name this file with a flag", "work_dir: this file was found because it lies in %s, but it names another work dir", dir)
 	}
 	l.settings.Dir, l.origin["work_dir"] = dir, from
 }
@@ -64,7 +64,7 @@ func (l *loader) section(v reflect.Value, n *yaml.Node, prefix string, depth int
 	}
 	n = behind(n)
 	if n.Kind != yaml.MappingNode {
-		l.add(Error, n.Line, n.Column, "write key: value", "%sexpected a mapping, found %s", label(prefix), found(n))
+		l.add(RuleWrongType, Error, n.Line, n.Column, "write key: value", "%sexpected a mapping, found %s", label(prefix), found(n))
 		return
 	}
 	keys := make(map[string]int, v.NumField())
@@ -80,10 +80,10 @@ func (l *loader) section(v reflect.Value, n *yaml.Node, prefix string, depth int
 		switch {
 		case !ok:
 			hint := didYouMean(p.key, known)
-			if elsewhere := l.elsewhere(p.key); elsewhere != "" && suggest(p.key, known) == "" {
+			if elsewhere := l.elsewhere(p.key); elsewhere != "" && Suggest(p.key, known) == "" {
 				hint = "did you mean " + elsewhere + "?"
 			}
-			l.add(Error, p.at.Line, p.at.Column, hint, "%sunknown key %q", label(prefix), p.key)
+			l.add(RuleUnknownKey, Error, p.at.Line, p.at.Column, hint, "%sunknown key %q", label(prefix), p.key)
 		case p.value.ShortTag() == "!!null":
 			// A key without a value says nothing.
 		case v.Field(i).Kind() == reflect.Struct:
@@ -112,14 +112,14 @@ func (l *loader) setting(f field, n *yaml.Node, depth int) {
 	at := Position{File: l.file, Line: n.Line, Column: n.Column}
 	if list, is := f.value.Addr().Interface().(*[]string); is {
 		if n.Kind != yaml.SequenceNode {
-			l.add(Error, n.Line, n.Column, "write "+f.path+": [name, name]", "%s: expected a list, found %s", f.path, found(n))
+			l.add(RuleWrongType, Error, n.Line, n.Column, "write "+f.path+": [name, name]", "%s: expected a list, found %s", f.path, found(n))
 			return
 		}
 		items := make([]string, 0, len(n.Content))
 		for _, item := range n.Content {
 			item = behind(item)
 			if item.Kind != yaml.ScalarNode || item.ShortTag() == "!!null" {
-				l.add(Error, item.Line, item.Column, "", "%s: expected a text, found %s", f.path, found(item))
+				l.add(RuleWrongType, Error, item.Line, item.Column, "", "%s: expected a text, found %s", f.path, found(item))
 				return
 			}
 			items = append(items, item.Value)
@@ -128,14 +128,14 @@ func (l *loader) setting(f field, n *yaml.Node, depth int) {
 		return
 	}
 	if n.Kind != yaml.ScalarNode {
-		l.add(Error, n.Line, n.Column, "", "%s: expected one value, found %s", f.path, found(n))
+		l.add(RuleWrongType, Error, n.Line, n.Column, "", "%s: expected one value, found %s", f.path, found(n))
 		return
 	}
 	if n.Value == "" && !mayBeEmpty[f.path] {
 		return
 	}
 	if want, ok := f.set(n.Value); !ok {
-		l.add(Error, n.Line, n.Column, unitHint(f, n.Value), "%s: expected %s, found %q", f.path, want, n.Value)
+		l.add(RuleWrongType, Error, n.Line, n.Column, unitHint(f, n.Value), "%s: expected %s, found %q", f.path, want, n.Value)
 		return
 	}
 	l.origin[f.path] = at

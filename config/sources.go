@@ -90,8 +90,8 @@ func (l *loader) readEnvironment() {
 	for _, entry := range l.src.Environ {
 		name, _, _ := strings.Cut(entry, "=")
 		if strings.HasPrefix(name, "EPMESH_") && !known[name] {
-			if near := suggest(name, names); near != "" {
-				l.addAt(Position{File: "environment"}, Warning, "did you mean "+near+"?", "%s is no setting", name)
+			if near := Suggest(name, names); near != "" {
+				l.addAt(RuleBadSetting, Position{File: "environment"}, Warning, "did you mean "+near+"?", "%s is no setting", name)
 			}
 		}
 	}
@@ -109,7 +109,7 @@ func (l *loader) fromEnvironment(f field) {
 		}
 		at := Position{File: "environment " + name}
 		if want, ok := f.set(text); !ok {
-			l.addAt(at, Error, unitHint(f, text), "expected %s, found %q", want, text)
+			l.addAt(RuleBadSetting, at, Error, unitHint(f, text), "expected %s, found %q", want, text)
 			return
 		}
 		l.origin[f.path] = at
@@ -152,7 +152,7 @@ func (l *loader) absolute() {
 		}
 		abs, err := filepath.Abs(*p)
 		if err != nil {
-			l.addAt(at, Error, "give an absolute path", "%s: %v", path, err)
+			l.addAt(RuleBadSetting, at, Error, "give an absolute path", "%s: %v", path, err)
 			continue
 		}
 		*p = abs
@@ -160,8 +160,8 @@ func (l *loader) absolute() {
 }
 
 // addAt reports a problem that may lie outside the file.
-func (l *loader) addAt(at Position, s Severity, hint, format string, args ...any) {
-	l.add(s, at.Line, at.Column, hint, format, args...)
+func (l *loader) addAt(rule string, at Position, s Severity, hint, format string, args ...any) {
+	l.add(rule, s, at.Line, at.Column, hint, format, args...)
 	if n := len(l.report); n > 0 && l.omitted == 0 {
 		l.report[n-1].Position = at
 	}

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// suggest returns the known name that a misspelt one most likely means, or "".
-func suggest(name string, known []string) string {
+// Suggest returns the known name that a misspelt one most likely means, or "".
+func Suggest(name string, known []string) string {
 	folded := fold(name)
 	best, bestDistance := "", 1+max(1, len(folded)/3)
 	if len(name) > 64 {
@@ -52,7 +52,7 @@ func distance(a, b string) int {
 
 // didYouMean is the hint for an unknown name: the likely one, else all of them.
 func didYouMean(name string, known []string) string {
-	if k := suggest(name, known); k != "" {
+	if k := Suggest(name, known); k != "" {
 		return `did you mean "` + k + `"?`
 	}
 	known = slices.Sorted(slices.Values(known))

@@ -37,9 +37,14 @@ func (d *document) syntax(data []byte, err error) {
 		hint = "check the indentation and quotes of this line against the lines above"
 	case strings.HasPrefix(message, "did not find expected ',' or"):
 		line++
-		hint = "a bracket or brace from here on is not closed"
+		hint = "from here on a bracket or brace is not closed, or a text in one that holds a comma, such as a condition, is not quoted"
 	case message == "did not find expected node content":
 		line++
+		hint = "a value or a closing bracket is missing"
+	case strings.HasSuffix(message, "are not allowed in this context") && strings.HasPrefix(message, "block "):
+		hint = `check the indentation; a list that begins behind its key, in the same line, is written [a, b]`
+	case message == "could not find expected ':'":
+		hint = `a key needs ": " behind it; a text of several lines must be indented`
 	case message == "mapping values are not allowed in this context":
 		hint = `check the indentation; a text that holds ": " must be quoted`
 	case message == "found character that cannot start any token":
@@ -53,7 +58,7 @@ func (d *document) syntax(data []byte, err error) {
 	line = min(line, len(lines))
 	text := lines[line-1]
 	column := 1 + len(text) - len(bytes.TrimLeft(text, " \t\r"))
-	d.add(Error, line, column, hint, "YAML syntax: %s", message)
+	d.add(RuleSyntax, Error, line, column, hint, "YAML syntax: %s", message)
 }
 
 // firstBadLine finds the line that brings the error up: the shortest file

@@ -59,7 +59,7 @@ func (d *decoder) value(n *yaml.Node, name string, depth int) *structpb.Value {
 		return structpb.NewNumberValue(f)
 	}
 	if b, is := oldBool(n); is {
-		d.add(Warning, n.Line, n.Column, fmt.Sprintf("write %t, or put it in quotes for the text", b), "%s: %s is read as %t, as the reference engine reads it", name, n.Value, b)
+		d.add(RuleYAMLVersion, Warning, n.Line, n.Column, fmt.Sprintf("write %t, or put it in quotes for the text", b), "%s: %s is read as %t, as the reference engine reads it", name, n.Value, b)
 		return structpb.NewBoolValue(b)
 	}
 	return structpb.NewStringValue(d.text(n))
@@ -83,7 +83,7 @@ func (d *decoder) text(n *yaml.Node) string {
 	}
 	var s string
 	if err := n.Decode(&s); err != nil {
-		d.add(Error, n.Line, n.Column, "", "this is not base64")
+		d.add(RuleWrongType, Error, n.Line, n.Column, "", "this is not base64")
 	}
 	return strings.ToValidUTF8(s, "\ufffd")
 }

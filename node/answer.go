@@ -24,6 +24,7 @@ func (n *Node) Status() Status {
 		Node: n.settings.Node, Version: n.opts.Version, Since: n.began, Ready: true, Durability: n.durability,
 		Config: configStatus, Addresses: n.addresses(), Plugins: n.pluginStatus(set),
 	}
+	s.Events.Flawed, s.Events.VanishedFields = n.parser.Flaws()
 	for _, p := range n.parts() {
 		if !p.Ready {
 			s.Ready, s.NotReady = false, append(s.NotReady, p.Name+": "+p.Reason)

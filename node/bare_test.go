@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/epmesh/epmesh/bridge/bridgetest"
+	"github.com/epmesh/epmesh/integration/shortdir"
 	pb "github.com/epmesh/epmesh/proto"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -30,7 +31,7 @@ type bareNode struct {
 
 func startBare(b testing.TB, sync time.Duration) *bareNode {
 	b.Helper()
-	n := &bareNode{js: bridgetest.NewBare(b, sync, "LOG", "EVENT", "ALERT"), socket: filepath.Join(workDir(b), "engine.sock")}
+	n := &bareNode{js: bridgetest.NewBare(b, sync, "LOG", "EVENT", "ALERT"), socket: filepath.Join(shortdir.New(b), "engine.sock")}
 	l, err := net.Listen("unix", n.socket)
 	if err != nil {
 		b.Fatal(err)

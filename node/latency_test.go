@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/epmesh/epmesh/config"
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/node/plugin"
 	"github.com/epmesh/epmesh/node/plugin/plugintest"
 	pb "github.com/epmesh/epmesh/proto"
@@ -102,7 +103,7 @@ var lone int
 
 // oursAlone starts a node with both plugins.
 func oursAlone(b *testing.B, sync string, arrivals chan string) pb.EngineClient {
-	dir := workDir(b)
+	dir := shortdir.New(b)
 	write(b, dir, "a.yaml", alertWay)
 	n := start(b, dir, func(s *config.Settings) { s.NATS.Sync = sync })
 	serveArrivals(b, filepath.Join(n.sockets(), plugin.SocketName(plugin.Correlation, "last")), arrivals)

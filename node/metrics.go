@@ -12,7 +12,7 @@ import (
 func (n *Node) newConsole() *console.Server {
 	registry := telemetry.NewRegistry(telemetry.Sources{
 		Build:  telemetry.Build{Version: n.opts.Version, Node: n.settings.Node},
-		Inputs: n.engine, Stages: n, Plugins: n, InputToAlert: n.toAlert,
+		Inputs: n.engine, Stages: n, Events: n.parser, Plugins: n, InputToAlert: n.toAlert,
 	})
 	return console.New(console.Options{
 		Listen: n.settings.HTTP.Listen, Node: n.settings.Node, Metrics: telemetry.Handler(registry, n.log.Named("metrics")),

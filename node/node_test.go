@@ -1,219 +1,24 @@
 package node_test
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/epmesh/epmesh/bridge"
 	"github.com/epmesh/epmesh/config"
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/node"
 	"github.com/epmesh/epmesh/node/plugin"
 	"github.com/epmesh/epmesh/node/plugin/plugintest"
-	"github.com/epmesh/epmesh/plugins"
 	pb "github.com/epmesh/epmesh/proto"
 	"github.com/hashicorp/go-hclog"
-	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 )
-
-func TestMain(m *testing.M) {
-	plugintest.Main()
-	goleak.VerifyTestMain(m)
-}
-
-// testNode is a node of the test, over a work dir that is short enough for
-// sockets.
-type testNode struct {
-	t    testing.TB
-	dir  string
-	log  *lockedBuffer
-	stop func()
-	addr node.Addresses
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func workDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "epm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
-func settings(t testing.TB, dir string, change ...func(*config.Settings)) config.Settings {
-	t.Helper()
-	s, err := config.LoadSettings(config.Sources{Dir: dir, Override: func(s *config.Settings) {
-		s.Node, s.HTTP.Listen, s.NATS.Listen, s.NATS.Sync = "n1", "127.0.0.1:0", "127.0.0.1:0", "1m"
-		s.Stages.AckWait, s.Stages.Attempts = 2*time.Second, 3
-		s.Plugins.RestartMin = 50 * time.Millisecond
-		for _, c := range change {
-			c(s)
-		}
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func write(t testing.TB, dir, name, text string) {
-	t.Helper()
-	if err := config.WriteFile(t.Context(), filepath.Join(dir, "pipeline"), name, []byte(text)); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func start(t testing.TB, dir string, change ...func(*config.Settings)) *testNode {
-	t.Helper()
-	n := &testNode{t: t, dir: dir, log: new(lockedBuffer)}
-	ctx, cancel := context.WithCancel(context.Background())
-	ready, ended := make(chan node.Addresses, 1), make(chan error, 1)
-	go func() {
-		ended <- node.Run(ctx, node.Options{
-			Settings: settings(t, dir, change...), Version: "test",
-			Logger: hclog.New(&hclog.LoggerOptions{Output: n.log, Level: hclog.Debug}),
-			Ready:  func(a node.Addresses) { ready <- a },
-		})
-	}()
-	n.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("node: %v", err)
-		}
-		if t.Failed() {
-			t.Log(n.log.String())
-		}
-	})
-	t.Cleanup(n.stop)
-	select {
-	case n.addr = <-ready:
-	case err := <-ended:
-		t.Fatalf("node: %v\n%s", err, n.log)
-	case <-time.After(20 * time.Second):
-		t.Fatalf("node not ready\n%s", n.log)
-	}
-	return n
-}
-
-func (n *testNode) sockets() string { return filepath.Join(n.dir, "sockets") }
-
-// bridge connects as commands do.
-func (n *testNode) bridge() *bridge.Bridge {
-	n.t.Helper()
-	a, err := bridge.ReadAccess(node.AccessFile(n.dir))
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	b, err := bridge.Open(n.t.Context(), bridge.Options{Name: "test", URL: a.URL, User: a.User, Password: a.Password})
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	n.t.Cleanup(b.Close)
-	return b
-}
-
-func (n *testNode) status(b *bridge.Bridge) node.Status {
-	n.t.Helper()
-	answers, err := b.Ask(n.t.Context(), node.StatusRequest, 300*time.Millisecond)
-	if err != nil || len(answers) != 1 {
-		n.t.Fatalf("status: %d answers, %v", len(answers), err)
-	}
-	var s node.Status
-	if err := json.Unmarshal(answers[0], &s); err != nil {
-		n.t.Fatal(err)
-	}
-	return s
-}
-
-// until asks the node how it is until it is as wanted.
-func (n *testNode) until(b *bridge.Bridge, what string, ok func(node.Status) bool) node.Status {
-	n.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		s := n.status(b)
-		if ok(s) {
-			return s
-		}
-		if time.Now().After(deadline) {
-			text, _ := json.MarshalIndent(s, "", "  ")
-			n.t.Fatalf("%s: never; it is\n%s\n%s", what, text, n.log)
-		}
-	}
-}
-
-// send sends logs through the engine socket and returns once all are acked.
-func (n *testNode) send(logs ...*pb.Log) {
-	n.t.Helper()
-	in, err := plugins.NewInput(plugins.SenderOptions{Name: "test", Dir: n.dir, Logger: hclog.NewNullLogger()})
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(n.t.Context(), 20*time.Second)
-	defer cancel()
-	for _, l := range logs {
-		if err := in.Send(ctx, l); err != nil {
-			n.t.Fatal(err)
-		}
-	}
-	if err := in.Close(ctx); err != nil {
-		n.t.Fatal(err)
-	}
-}
-
-func someLogs(dataType string, from, to int) []*pb.Log {
-	var list []*pb.Log
-	for i := from; i < to; i++ {
-		list = append(list, &pb.Log{
-			Id: fmt.Sprintf("log-%d", i), DataType: dataType, DataSource: "src", TenantId: "t1", Timestamp: "2026-11-23T00:00:00Z",
-			Raw: fmt.Sprintf(`{"n": %d, "ip": "192.0.2.%d"}`, i, i%250),
-		})
-	}
-	return list
-}
-
-// wait waits until a plugin of the test has been given what is wanted.
-func wait(t *testing.T, s *plugintest.Server, what string, ok func([]proto.Message) bool) []proto.Message {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		items := s.Items()
-		if ok(items) {
-			return items
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: never; the plugin has had %d items", what, len(items))
-		}
-	}
-}
-
-func count(n int) func([]proto.Message) bool {
-	return func(items []proto.Message) bool { return len(items) >= n }
-}
 
 const wholeWay = `
 pipeline:
@@ -233,7 +38,7 @@ plugins:
 `
 
 func TestTheWholeWay(t *testing.T) {
-	dir := workDir(t)
+	dir := shortdir.New(t)
 	write(t, dir, "a.yaml", wholeWay)
 	n := start(t, dir)
 	sockets := n.sockets()
@@ -311,7 +116,7 @@ func TestTheWholeWay(t *testing.T) {
 
 // A draft waits for a plugin that is not there, and nothing else waits for it.
 func TestDraftWaitsForItsPlugin(t *testing.T) {
-	dir := workDir(t)
+	dir := shortdir.New(t)
 	write(t, dir, "a.yaml", wholeWay)
 	n := start(t, dir)
 	rules := plugintest.Start(t, n.sockets(), plugin.Analysis, "rules", plugintest.Script{})
@@ -359,7 +164,7 @@ func install(t *testing.T, dir string, kind plugin.Kind, name string, script plu
 // An item that kills its plugin ends in the dead letters; the rest of its batch,
 // and of the plugin's other work, goes on.
 func TestPoison(t *testing.T) {
-	dir := workDir(t)
+	dir := shortdir.New(t)
 	write(t, dir, "a.yaml", "plugins: {analysis: {order: [rules]}}\n")
 	install(t, dir, plugin.Analysis, "rules", plugintest.Script{Poison: "log-7,", Alerts: 1})
 	n := start(t, dir)
@@ -382,7 +187,7 @@ func TestPoison(t *testing.T) {
 }
 
 func TestPluginErrors(t *testing.T) {
-	dir := workDir(t)
+	dir := shortdir.New(t)
 	write(t, dir, "a.yaml", wholeWay)
 	n := start(t, dir)
 	b := n.bridge()
@@ -417,7 +222,7 @@ func TestPluginErrors(t *testing.T) {
 }
 
 func TestReload(t *testing.T) {
-	dir := workDir(t)
+	dir := shortdir.New(t)
 	write(t, dir, "a.yaml", "plugins: {analysis: {order: [rules]}}\n")
 	n := start(t, dir)
 	b := n.bridge()
@@ -443,8 +248,19 @@ func TestReload(t *testing.T) {
 	}
 }
 
+func TestUnderscoresAreASetting(t *testing.T) {
+	dir := shortdir.New(t)
+	write(t, dir, "a.yaml", "plugins: {analysis: {order: [rules]}}\npipeline:\n  - dataTypes: [app]\n    steps:\n      - add: {function: string, params: {key: log.src_ip, value: x}}\n")
+	n := start(t, dir, func(s *config.Settings) { s.Pipeline.KeepUnderscores = false })
+	rules := plugintest.Start(t, n.sockets(), plugin.Analysis, "rules", plugintest.Script{})
+	n.send(someLogs("app", 0, 1)...)
+	if e := wait(t, rules, "the event", count(1))[0].(*pb.Event); e.GetLog()["srcip"] == nil {
+		t.Errorf("event %v", e)
+	}
+}
+
 func TestSecondNodeIsRefused(t *testing.T) {
-	dir := workDir(t)
+	dir := shortdir.New(t)
 	start(t, dir)
 	err := node.Run(t.Context(), node.Options{Settings: settings(t, dir), Logger: hclog.NewNullLogger()})
 	if err == nil || !strings.Contains(err.Error(), "another node") || !strings.Contains(err.Error(), "--work-dir") {
@@ -454,7 +270,7 @@ func TestSecondNodeIsRefused(t *testing.T) {
 
 // What was stored and not worked on is there after a restart.
 func TestRestart(t *testing.T) {
-	dir := workDir(t)
+	dir := shortdir.New(t)
 	write(t, dir, "a.yaml", "plugins: {analysis: {order: [rules]}}\n")
 	n := start(t, dir)
 	n.send(someLogs("app", 0, 50)...)

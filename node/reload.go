@@ -41,7 +41,7 @@ func (n *Node) loadFirst() (*config.Set, *pipeline.Set) {
 
 // take compiles a set and remembers it as the node's.
 func (n *Node) take(set *config.Set, report config.Report) *pipeline.Set {
-	pipelines, problems := pipeline.Compile(set, pipeline.Options{})
+	pipelines, problems := pipeline.Compile(set, pipeline.Options{StripUnderscore: !n.settings.Pipeline.KeepUnderscores})
 	warnings := lines(report.Warnings())
 	for _, p := range problems {
 		warnings = append(warnings, p.Error())

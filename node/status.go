@@ -25,6 +25,13 @@ type Status struct {
 	Plugins   []PluginStatus `json:"plugins"`
 	Input     []InputStatus  `json:"input"`
 	Stages    []StageStatus  `json:"stages"`
+	Events    EventStatus    `json:"events"`
+}
+
+// EventStatus is what pipelines got wrong since the node started.
+type EventStatus struct {
+	Flawed         uint64 `json:"flawed"`          // events that carry errors of steps
+	VanishedFields uint64 `json:"vanished_fields"` // fields that an event has no place for
 }
 
 // ConfigStatus is which pipeline files the node runs with.

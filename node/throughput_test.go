@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/epmesh/epmesh/config"
+	"github.com/epmesh/epmesh/integration/shortdir"
 	pb "github.com/epmesh/epmesh/proto"
 )
 
@@ -96,7 +97,7 @@ func BenchmarkInputToEventAlone(b *testing.B) {
 }
 
 func inputToEvent(b *testing.B, sync string, n int) time.Duration {
-	dir := workDir(b)
+	dir := shortdir.New(b)
 	write(b, dir, "a.yaml", jsonWay)
 	nd := start(b, dir, func(s *config.Settings) { s.NATS.Sync = sync })
 	defer nd.stop()

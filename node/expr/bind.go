@@ -19,13 +19,21 @@ import (
 type caches struct {
 	patterns pattern.Set
 	paths    sync.Map // string -> *tree.Path
-	tests    sync.Map // string -> test
+	tests    sync.Map // string -> test, or *pattern.Regexp of a matches
 	size     atomic.Int32
 	report   func(format string, args ...any)
+	// slow is called for a test that may give up; nil once it is compiled.
+	slow func()
 }
 
 // maxCached bounds a program's cache: arguments may come from documents.
 const maxCached = 256
+
+// room reports whether one more may be kept, and counts it. What finds none is
+// not counted: in days the count would come round.
+func (c *caches) room() bool {
+	return c.size.Load() < maxCached && c.size.Add(1) <= maxCached
+}
 
 func (c *caches) warn(format string, args ...any) {
 	if c.report != nil {
@@ -38,7 +46,7 @@ func (c *caches) path(text string) *tree.Path {
 		return p.(*tree.Path)
 	}
 	p := tree.ParsePath(text)
-	if c.size.Add(1) <= maxCached {
+	if c.room() {
 		c.paths.Store(text, p)
 	}
 	return p
@@ -58,7 +66,7 @@ func (c *caches) test(f *function, args []any) test {
 		return t.(test)
 	}
 	t := f.make(c, args)
-	if c.size.Add(1) <= maxCached {
+	if c.room() {
 		c.tests.Store(key, t)
 	}
 	return t
@@ -83,7 +91,14 @@ func (f *function) declare() cel.EnvOption {
 	return cel.Function(f.name, overloads...)
 }
 
-func (f *function) call(args ...ref.Val) ref.Val {
+func (f *function) call(args ...ref.Val) (result ref.Val) {
+	var slow error
+	defer func() {
+		if slow != nil {
+			result = types.WrapErr(slow)
+		}
+	}()
+	defer pattern.Recover(&slow)
 	d, value, err := subject(args)
 	if err != nil {
 		return types.WrapErr(err)
@@ -93,6 +108,42 @@ func (f *function) call(args ...ref.Val) ref.Val {
 		native[i] = goValue(a)
 	}
 	return types.Bool(d.test(f, native)(value))
+}
+
+// matches is CEL's function of that name, bounded in time: whether an
+// expression matches anywhere in a text.
+func matches(args ...ref.Val) (result ref.Val) {
+	var slow error
+	defer func() {
+		if slow != nil {
+			result = types.WrapErr(slow)
+		}
+	}()
+	defer pattern.Recover(&slow)
+	d, ok := args[0].(*document)
+	text, isText := args[1].(types.String)
+	source, isSource := args[2].(types.String)
+	if !ok || !isText || !isSource {
+		return types.NoSuchOverloadErr()
+	}
+	re, err := d.expression(string(source))
+	if err != nil {
+		return types.WrapErr(err)
+	}
+	return types.Bool(re.MatchString(string(text)))
+}
+
+// expression compiles a regular expression, once for each program.
+func (c *caches) expression(source string) (*pattern.Regexp, error) {
+	key := matchesName + "\x00" + source
+	if re, ok := c.tests.Load(key); ok {
+		return re.(*pattern.Regexp), nil
+	}
+	re, err := pattern.Compile(source)
+	if err == nil && c.room() {
+		c.tests.Store(key, re)
+	}
+	return re, err
 }
 
 // subject is the document of a call and what stands at its path.

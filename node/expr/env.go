@@ -1,7 +1,6 @@
 package expr
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -28,6 +27,10 @@ var baseEnv = sync.OnceValues(func() (*cel.Env, error) {
 		cel.ParserExpressionSizeLimit(maxSource),
 		cel.ParserRecursionLimit(maxRecursion),
 		cel.CrossTypeNumericComparisons(true),
+		// CEL's own matches knows no end.
+		cel.Function(matchesName, cel.Overload("epmesh_matches",
+			[]*cel.Type{docType, cel.StringType, cel.StringType}, cel.BoolType, cel.FunctionBinding(matches))),
+		cel.Macros(cel.ReceiverMacro("matches", 1, withDocAndTarget), cel.GlobalMacro("matches", 2, withDoc(matchesName))),
 	}
 	for _, f := range functions {
 		options = append(options, f.declare(),
@@ -40,6 +43,13 @@ func withDoc(name string) cel.MacroFactory {
 	return func(eh parser.ExprHelper, _ ast.Expr, args []ast.Expr) (ast.Expr, *common.Error) {
 		return eh.NewCall(name, append([]ast.Expr{eh.NewIdent(docVar)}, args...)...), nil
 	}
+}
+
+// matchesName is the function that CEL's matches becomes.
+const matchesName = "@matches"
+
+func withDocAndTarget(eh parser.ExprHelper, target ast.Expr, args []ast.Expr) (ast.Expr, *common.Error) {
+	return eh.NewCall(matchesName, eh.NewIdent(docVar), target, args[0]), nil
 }
 
 // check parses and checks an expression. A name that is free in it is a field
@@ -75,36 +85,65 @@ func check(source string) (*cel.Env, *cel.Ast, error) {
 	return env, checked, issuesError(issues)
 }
 
+// SyntaxError is what forbids an expression, with its places.
+type SyntaxError struct {
+	Faults []Fault
+	text   string
+}
+
+func (e *SyntaxError) Error() string { return e.text }
+
+// Fault is one mistake in an expression. Line and Column, in characters, count
+// from 1.
+type Fault struct {
+	Line, Column int
+	Message      string
+}
+
 // issuesError gives CEL's findings in one line.
 func issuesError(issues *cel.Issues) error {
 	if issues == nil || issues.Err() == nil {
 		return nil
 	}
 	var found []string
+	faults := &SyntaxError{}
 	for i, e := range issues.Errors() {
 		if i == 3 {
 			found = append(found, "...")
 			break
 		}
-		message := strings.ReplaceAll(e.Message, "(document, ", "(")
+		message := strings.ReplaceAll(strings.ReplaceAll(e.Message, matchesName, "matches"), "(document, ", "(")
 		message = strings.ReplaceAll(message, "(document)", "()")
 		if len(message) > 200 {
 			message = message[:200] + "..."
 		}
+		faults.Faults = append(faults.Faults, Fault{e.Location.Line(), e.Location.Column() + 1, strings.ToValidUTF8(message, "?")})
 		found = append(found, fmt.Sprintf("%d:%d: %s", e.Location.Line(), e.Location.Column()+1, message))
 	}
-	return errors.New("expression: " + strings.ToValidUTF8(strings.Join(found, "; "), "?"))
+	faults.text = "expression: " + strings.ToValidUTF8(strings.Join(found, "; "), "?")
+	return faults
 }
 
 // activation resolves names in a document.
-type activation struct{ doc document }
+type activation struct {
+	doc document
+	// known are the values that a loop asks for again and again.
+	known map[string]any
+}
 
 func (a *activation) ResolveName(name string) (any, bool) {
 	if name == docVar {
 		return &a.doc, true
 	}
-	v := a.doc.Field(name)
-	return celValue(v), v.Exists()
+	if v, ok := a.known[name]; ok {
+		return v, true
+	}
+	field := a.doc.Field(name)
+	v := celValue(field)
+	if a.known != nil && field.Exists() {
+		a.known[name] = v
+	}
+	return v, field.Exists()
 }
 
 func (a *activation) Parent() cel.Activation { return nil }

@@ -9,12 +9,17 @@
 package expr
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
 	"github.com/epmesh/epmesh/node/pattern"
 	"github.com/epmesh/epmesh/node/tree"
 )
@@ -23,6 +28,9 @@ const (
 	maxSource    = 64 << 10  // bytes of an expression
 	maxRecursion = 128       // levels of nesting in an expression
 	maxCost      = 1_000_000 // CEL's units for one evaluation
+	// maxLoop is what an evaluation with loops may take: its cost knows nothing
+	// of what our functions do with a long text.
+	maxLoop = 3 * time.Second
 )
 
 // Doc is a document that expressions are evaluated over.
@@ -38,7 +46,10 @@ type Doc interface {
 type Program struct {
 	source string
 	fast   cond // nil: CEL evaluates
-	slow   cel.Program
+	// searches tells that there are regular expressions in it that may give up,
+	// loops that it has macros.
+	searches, loops bool
+	slow            cel.Program
 	caches
 	warnings []string
 }
@@ -57,15 +68,19 @@ func CompileWith(source string, patterns pattern.Set) (*Program, error) {
 	if strings.TrimSpace(source) == "" {
 		return nil, errors.New("expression is empty")
 	}
-	env, ast, err := check(source)
+	env, checked, err := check(source)
 	if err != nil {
 		return nil, err
 	}
 	p := &Program{source: source, caches: caches{patterns: patterns}}
 	c := compiler{patterns: patterns}
-	p.fast = c.compile(ast.NativeRep().Expr())
-	p.warnings = c.warnings
-	p.slow, err = env.Program(ast, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptOptimize))
+	p.fast = c.compile(checked.NativeRep().Expr())
+	p.warnings, p.searches = c.warnings, c.searches
+	options := []cel.ProgramOption{cel.CostLimit(maxCost), cel.CostTracking(joined{}), cel.EvalOptions(cel.OptOptimize)}
+	if p.loops = loops(checked.NativeRep().Expr()); p.loops {
+		options = append(options, cel.InterruptCheckFrequency(1))
+	}
+	p.slow, err = env.Program(checked, options...)
 	if err != nil {
 		return nil, fmt.Errorf("expression: %w", err)
 	}
@@ -82,19 +97,67 @@ func (p *Program) Warnings() []string { return p.warnings }
 // Eval reports whether the expression holds for a document. A result that is
 // no boolean is false.
 func (p *Program) Eval(doc Doc) (bool, error) {
-	if p.fast != nil {
-		return p.fast.eval(doc), nil
+	switch {
+	case p.fast == nil:
+		return p.interpret(doc)
+	case p.searches:
+		return p.search(doc)
 	}
-	return p.interpret(doc)
+	return p.fast.eval(doc), nil
+}
+
+// search evaluates where a regular expression may give up.
+func (p *Program) search(doc Doc) (ok bool, err error) {
+	defer pattern.Recover(&err)
+	return p.fast.eval(doc), nil
 }
 
 // interpret evaluates by CEL's interpreter.
 func (p *Program) interpret(doc Doc) (bool, error) {
-	out, _, err := p.slow.Eval(&activation{document{Doc: doc, caches: &p.caches}})
+	vars := &activation{doc: document{Doc: doc, caches: &p.caches}}
+	var out ref.Val
+	var err error
+	if p.loops {
+		vars.known = map[string]any{}
+		// Once more where it was late: the process may have been stopped.
+		for late := 0; late < 2; late++ {
+			ctx, cancel := context.WithTimeout(context.Background(), maxLoop)
+			out, _, err = p.slow.ContextEval(ctx, vars)
+			ended := ctx.Err()
+			cancel()
+			if ended == nil {
+				break
+			}
+		}
+	} else {
+		out, _, err = p.slow.Eval(vars)
+	}
 	if err != nil {
 		return false, fmt.Errorf("evaluate: %w", err)
 	}
 	return out == types.True, nil
+}
+
+// joined is the cost of texts that are put together, which CEL takes for one
+// unit where it does not know before that they are texts.
+type joined struct{}
+
+func (joined) CallCost(function, _ string, _ []ref.Val, result ref.Val) *uint64 {
+	text, ok := result.(types.String)
+	if !ok || function != operators.Add {
+		return nil
+	}
+	cost := uint64(1 + len(text)/64)
+	return &cost
+}
+
+// loops reports whether there are macros such as all and exists in it.
+func loops(e ast.Expr) bool {
+	found := false
+	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {
+		found = found || e.Kind() == ast.ComprehensionKind
+	}))
+	return found
 }
 
 // FromJSON makes a document of a JSON object. It is bounded as pipeline drafts

@@ -12,8 +12,9 @@ import (
 	"github.com/epmesh/epmesh/node/tree"
 )
 
-// cond is an expression that needs no interpreter. None of them can fail, so
-// that the order of evaluation does not show.
+// cond is an expression that needs no interpreter. None of them can fail, but
+// for a regular expression that gives up on a text, so that the order of
+// evaluation does not show.
 type cond interface{ eval(doc Doc) bool }
 
 type (
@@ -56,6 +57,7 @@ func (c *lookup) eval(doc Doc) bool { return c.test(doc.Lookup(c.path)) }
 type compiler struct {
 	patterns pattern.Set
 	warnings []string
+	searches bool // a test may give up
 }
 
 // compile gives nil for what only CEL can evaluate.
@@ -146,7 +148,7 @@ func (c *compiler) call(call ast.CallExpr) cond {
 	}
 	from := caches{patterns: c.patterns, report: func(format string, a ...any) {
 		c.warnings = append(c.warnings, fmt.Sprintf(format, a...))
-	}}
+	}, slow: func() { c.searches = true }}
 	native := make([]any, len(args))
 	for i, a := range args {
 		native[i] = goValue(a)

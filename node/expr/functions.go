@@ -90,7 +90,9 @@ func oneOf(_ *caches, args []any) test {
 // anyOf is equality with one of some constants.
 func anyOf(constants []constant) test {
 	if len(constants) > 8 {
-		return newTable(constants).contains
+		x := NewIndex()
+		x.Add(Guard{equals: constants}, 0)
+		return func(v tree.Value) bool { return len(x.Find(v)) > 0 }
 	}
 	return func(v tree.Value) bool {
 		if !v.Exists() {
@@ -166,12 +168,15 @@ func containsAll(_ *caches, args []any) test {
 
 func regexMatch(c *caches, args []any) test {
 	text, _ := args[0].(string)
-	re, err := c.patterns.Compile(text)
+	search, err := c.patterns.Search(text)
 	if err != nil {
 		c.warn("regexMatch is always false: %v", err)
 		return never
 	}
-	return func(v tree.Value) bool { return v.Kind == tree.String && re.MatchString(v.Text) }
+	if search.MayGiveUp() && c.slow != nil {
+		c.slow()
+	}
+	return func(v tree.Value) bool { return v.Kind == tree.String && search.Match(v.Text) }
 }
 
 // inCIDR reads addresses as the net package does: an IPv4 address may come in
@@ -211,7 +216,7 @@ func ofNumber(holds func(a, b float64) bool) func(*caches, []any) test {
 
 // timeOf reads a field as an RFC 3339 time in its own offset.
 func timeOf(v tree.Value) (time.Time, bool) {
-	if v.Kind != tree.String || len(v.Text) < len("2006-01-02T15:04:05Z") || len(v.Text) > 64 {
+	if v.Kind != tree.String || len(v.Text) < len("2006-01-02T5:04:05Z") || len(v.Text) > 64 {
 		return time.Time{}, false
 	}
 	t, err := time.Parse(time.RFC3339, v.Text)

@@ -33,7 +33,7 @@ func New(more map[string]string) Set {
 func (s Set) Names() []string { return slices.Sorted(maps.Keys(s.named)) }
 
 // Compile expands an expression and compiles it (RE2 syntax).
-func (s Set) Compile(text string) (*regexp.Regexp, error) {
+func (s Set) Compile(text string) (*Regexp, error) {
 	text, err := s.Expand(text)
 	if err != nil {
 		return nil, err
@@ -43,19 +43,22 @@ func (s Set) Compile(text string) (*regexp.Regexp, error) {
 
 // Compile compiles an expression that is expanded already. It bounds the size
 // of the compiled form: matching costs its product with the text's length.
-func Compile(text string) (*regexp.Regexp, error) {
+func Compile(text string) (*Regexp, error) {
+	r := &Regexp{}
 	parsed, err := syntax.Parse(text, syntax.Perl)
 	if err == nil {
 		var prog *syntax.Prog
-		prog, err = syntax.Compile(parsed.Simplify())
-		if err == nil && len(prog.Inst) > maxInst {
-			return nil, errors.New("regular expression too large")
+		if prog, err = syntax.Compile(parsed.Simplify()); err == nil {
+			if r.size = len(prog.Inst); r.size > maxInst {
+				return nil, errors.New("regular expression too large")
+			}
+			r.re, err = regexp.Compile(text)
 		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("regular expression: %w", err)
 	}
-	return regexp.Compile(text)
+	return r, nil
 }
 
 // Expand replaces {{.name}} by the pattern of that name, up to ten deep.
@@ -76,6 +79,12 @@ func (s Set) Expand(text string) (string, error) {
 	return text, nil
 }
 
+// UnknownError is the error of an expression that refers to a pattern which is
+// not there.
+type UnknownError struct{ Name string }
+
+func (e *UnknownError) Error() string { return "unknown pattern {{." + e.Name + "}}" }
+
 // reference is {{.name}} as a Go template may write it.
 var reference = regexp.MustCompile(`\{\{-?\s*\.([A-Za-z_][A-Za-z0-9_]*)\s*-?\}\}`)
 
@@ -93,7 +102,7 @@ func (s Set) expandOnce(text string) (string, bool, error) {
 		name := text[ref[2]:ref[3]]
 		p, ok := s.named[name]
 		if !ok {
-			return "", false, fmt.Errorf("unknown pattern {{.%s}}", name)
+			return "", false, &UnknownError{Name: name}
 		}
 		b.WriteString(text[from:ref[0]])
 		b.WriteString(p)

@@ -1,7 +1,9 @@
 package pipeline
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -65,31 +67,67 @@ func BenchmarkRun(b *testing.B) {
 			}
 			b.SetBytes(int64(len(bench.raw)))
 			b.ReportAllocs()
+			start := cpuTime()
 			for b.Loop() {
 				if r, err := set.Run(b.Context(), log, nil); err != nil || r.Errors > 0 {
 					b.Fatal(r, err)
 				}
 			}
-			perSecond(b)
+			perSecond(b, start)
 		})
 	}
 }
 
-// BenchmarkWhereFalse is the cost of a step whose condition is false.
+// BenchmarkWhereFalse is the cost of a step whose condition is false: equality,
+// by which steps are dispatched, and conditions that have to be evaluated.
 func BenchmarkWhereFalse(b *testing.B) {
-	text := "pipeline:\n  - dataTypes: [t]\n    steps:\n      - json: {source: raw}\n"
 	const steps = 1000
-	for range steps {
-		text += "      - add: {function: string, params: {key: log.x, value: x}, where: 'equals(\"log.alert.signature_id\", 106001)'}\n"
+	for _, bench := range []struct {
+		name  string
+		where func(i int) string
+	}{
+		{"equals", func(int) string { return `equals("log.alert.signature_id", 106001)` }},
+		{"equalsEach", func(i int) string { return fmt.Sprintf(`equals("log.alert.signature_id", %d)`, 106000+i) }},
+		{"exists", func(int) string { return `exists("log.none")` }},
+		{"existsEach", func(i int) string { return fmt.Sprintf(`exists("log.none%d")`, i) }},
+		{"existsAnd", func(int) string { return `exists("log.none") && equalsIgnoreCase("log.proto", "icmp")` }},
+		{"contains", func(int) string { return `contains("log.alert.signature", "Trojan")` }},
+		{"regexMatch", func(int) string { return `regexMatch("log.alert.signature", "Trojan [A-Z]+")` }},
+		{"regexMatchAnchored", func(int) string { return `regexMatch("log.alert.signature", "^ET (TROJAN|MALWARE) .*$")` }},
+		{"greaterThan", func(int) string { return `greaterThan("log.alert.severity", 3)` }},
+		{"safe", func(int) string { return `safe("log.proto", "") == "UDP"` }},
+		{"mixed", func(i int) string {
+			return []string{
+				`contains("log.alert.signature", "Trojan")`,
+				`exists("log.none") && contains("log.none", "x")`,
+				`regexMatch("log.alert.signature", "Trojan [A-Z]+")`,
+				fmt.Sprintf(`equals("log.event_type", "type%d")`, i),
+				fmt.Sprintf(`equals("log.alert.signature_id", %d) || greaterThan("log.alert.rev", 100)`, i),
+			}[i%5]
+		}},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			text := "pipeline:\n  - dataTypes: [t]\n    steps:\n      - json: {source: raw}\n"
+			var set [2]*Set
+			set[0], _ = build(b, text)
+			for i := range steps {
+				text += "      - add: {function: string, params: {key: log.x, value: x}, where: '" + bench.where(i) + "'}\n"
+			}
+			set[1], _ = build(b, text)
+			log := &pb.Log{DataType: "t", Raw: jsonLog}
+			var took [2]time.Duration
+			for b.Loop() {
+				for i, s := range set {
+					start := cpuTime()
+					if r, err := s.Run(b.Context(), log, nil); err != nil || r.Errors > 0 {
+						b.Fatal(r, err)
+					}
+					took[i] += cpuTime() - start
+				}
+			}
+			b.ReportMetric(float64((took[1]-took[0]).Nanoseconds())/float64(b.N)/steps, "ns/step")
+		})
 	}
-	set, _ := build(b, text)
-	log := &pb.Log{DataType: "t", Raw: jsonLog}
-	for b.Loop() {
-		if _, err := set.Run(b.Context(), log, nil); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/steps, "ns/step")
 }
 
 // BenchmarkEventBaseline is what the event's bytes would cost through JSON text

@@ -37,7 +37,7 @@ func (c *compiler) cast(p *pb.Cast) (action, error) {
 
 func (s *cast) apply(d *draft) error {
 	for _, path := range s.fields {
-		v := d.Lookup(path)
+		v := d.Tree.Lookup(path)
 		if !v.Exists() {
 			continue
 		}

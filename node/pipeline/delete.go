@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/epmesh/epmesh/node/tree"
 	pb "github.com/epmesh/epmesh/proto"
@@ -17,16 +16,20 @@ type remove struct {
 var errRaw = errors.New("raw cannot be deleted")
 
 func (c *compiler) delete(p *pb.Delete) (action, error) {
-	s := &remove{raw: slices.Contains(p.GetFields(), "raw")}
+	s := &remove{}
 	for _, name := range p.GetFields() {
-		if name == "raw" || name == "" {
+		if name == "" {
 			continue
 		}
-		path := tree.ParsePath(name)
-		if path.Special() {
-			return nil, errSpecial(name)
+		path, err := editable(name)
+		switch {
+		case err != nil:
+			return nil, err
+		case path.Top() == "raw" && len(path.Parts()) == 1:
+			s.raw = true
+		default:
+			s.fields = append(s.fields, path)
 		}
-		s.fields = append(s.fields, path)
 	}
 	if s.fields == nil && !s.raw {
 		return nil, errors.New("fields is not set")

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/epmesh/epmesh/node/tree"
+	pb "github.com/epmesh/epmesh/proto"
 )
 
 // draft is what steps work on. It is used by one goroutine and then reused.
@@ -15,16 +16,18 @@ type draft struct {
 	// and this version does not know: the next plugin may.
 	unknown []byte
 
-	// memo remembers what was read last, since many steps ask for the same
+	// memo remembers what conditions read last, since many ask for the same
 	// few fields. What it holds is good as long as the tree was not edited,
 	// which a reset is too.
 	memo [16]remembered
 
 	values []string // of a grok that is being matched
+	walk   walk     // through the steps
 }
 
 type remembered struct {
-	gen   uint64
+	gen   uint64 // never that of a tree where nothing is remembered
+	hash  uint32 // of the path
 	path  *tree.Path
 	value tree.Value
 }
@@ -38,20 +41,37 @@ func (d *draft) reset() {
 	clear(d.values[:cap(d.values)])
 }
 
-// Lookup is the tree's, remembered.
+// fill makes of an empty draft what the steps begin with.
+func (d *draft) fill(log *pb.Log) {
+	for _, f := range [...]struct{ name, text string }{
+		{"id", log.GetId()},
+		{"dataType", log.GetDataType()},
+		{"dataSource", log.GetDataSource()},
+		{"@timestamp", log.GetTimestamp()},
+		{"tenantId", log.GetTenantId()},
+		{"raw", log.GetRaw()},
+	} {
+		if f.text != "" {
+			d.SetField(f.name, tree.Text(f.text))
+		}
+	}
+}
+
+// Lookup is the tree's, remembered: it is for conditions. What steps read they
+// mostly edit, and read from the tree.
 func (d *draft) Lookup(p *tree.Path) tree.Value {
 	m := &d.memo[p.Hash()%uint32(len(d.memo))]
-	if m.gen == d.Gen() && m.path != nil && m.path.Same(p) {
+	if m.gen == d.Gen() && m.hash == p.Hash() && m.path.Same(p) {
 		return m.value
 	}
 	v := d.Tree.Lookup(p)
-	*m = remembered{d.Gen(), p, v}
+	*m = remembered{d.Gen(), p.Hash(), p, v}
 	return v
 }
 
 // text is the text at a path; false where there is nothing.
 func (d *draft) text(p *tree.Path) (string, bool) {
-	v := d.Lookup(p)
+	v := d.Tree.Lookup(p)
 	return v.String(), v.Exists()
 }
 
@@ -59,6 +79,9 @@ const (
 	maxErrors = 100 // kept on an event
 	maxError  = 500 // bytes of one
 )
+
+// failures is how many errors there were so far.
+func (d *draft) failures() int { return len(d.errors) + d.more }
 
 // fail adds an error to the event's.
 func (d *draft) fail(st *step, err error) {

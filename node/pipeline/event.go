@@ -2,6 +2,9 @@ package pipeline
 
 import (
 	"fmt"
+	"math"
+	"strconv"
+	"strings"
 
 	"github.com/epmesh/epmesh/node/tree"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -30,6 +33,7 @@ func (r *run) finish() (Result, error) {
 	if known {
 		b = appendText(b, tenantNameField, tenant)
 	}
+	failures := r.d.failures()
 	if r.d.more > 0 {
 		r.d.errors = append(r.d.errors, fmt.Sprintf("and %d more errors", r.d.more))
 	}
@@ -41,7 +45,7 @@ func (r *run) finish() (Result, error) {
 	event := make([]byte, len(b))
 	copy(event, b)
 	return Result{
-		Event: event, Errors: len(r.d.errors) + r.d.more, Unknown: w.unknown, UnknownFields: w.fields,
+		Event: event, Errors: failures, Unknown: w.unknown, UnknownFields: w.fields,
 	}, nil
 }
 
@@ -130,12 +134,18 @@ func inField(name string, err error) error {
 	return &fieldError{name, err}
 }
 
+// wholeNumber says what fields of these kinds hold.
+var wholeNumber = map[fieldKind]string{
+	uint32Kind: "a whole number from 0 to " + strconv.FormatUint(math.MaxUint32, 10),
+	uint64Kind: "a whole number from 0 to " + strconv.FormatUint(math.MaxUint64, 10),
+}
+
 func wrong(want string, n *tree.Node) error {
 	text := string(n.AppendJSON(nil))
 	if len(text) > 64 {
-		text = text[:64] + "..."
+		text = strings.ToValidUTF8(text[:64], "") + "..."
 	}
-	return fmt.Errorf("cannot read %q as %s", text, want)
+	return fmt.Errorf("cannot read %s as %s", text, want)
 }
 
 func (w *writer) field(b []byte, f *fieldInfo, n *tree.Node) ([]byte, error) {
@@ -190,7 +200,7 @@ func (w *writer) value(b []byte, f *fieldInfo, n *tree.Node, always bool) ([]byt
 	case uint32Kind, uint64Kind:
 		u, ok := unsigned(n, f.kind)
 		if !ok {
-			return nil, wrong("a whole number", n)
+			return nil, wrong(wholeNumber[f.kind], n)
 		}
 		if u == 0 && !always {
 			return b, nil

@@ -2,18 +2,20 @@ package pipeline
 
 import (
 	"errors"
+	"path/filepath"
 	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 	"testing"
-	"time"
+	"unicode/utf8"
+
+	"github.com/rogpeppe/go-internal/txtar"
 
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	"github.com/epmesh/epmesh/config"
 	"github.com/epmesh/epmesh/node/pattern"
-	"github.com/epmesh/epmesh/node/tree"
 	pb "github.com/epmesh/epmesh/proto"
 )
 
@@ -39,11 +41,11 @@ func compareMatch(t interface{ Fatalf(string, ...any) }, text, s string) {
 func TestMatcherRandom(t *testing.T) {
 	piece := rapid.SampledFrom([]string{
 		"a", "b", " ", "ab", ".", ".*", ".*?", "a*", "b+", "(a|b)", "(a|)", "^", "$", `\b`, `\B`, `\A`, `\z`,
-		"(?i)A", "(?s).", "(?m)^", "(?m)$", `\w+`, `\s`, "[ab]{1,2}?", "\n", "(?:a$|b)", "|", "é", "(?U)a+",
+		"(?i)A", "(?s).", "(?m)^", "(?m)$", `\w+`, `\s`, "[ab]{1,2}?", "\n", "(?:a$|b)", "|", "é", "(?U)a+", "\uFFFD",
 	})
 	rapid.Check(t, func(r *rapid.T) {
 		text := strings.Join(rapid.SliceOfN(piece, 1, 5).Draw(r, "pattern"), "")
-		compareMatch(r, text, rapid.StringMatching(`[abA é\n]{0,12}`).Draw(r, "text"))
+		compareMatch(r, text, rapid.StringMatching(`[abA é\n\x{FFFD}]{0,12}`).Draw(r, "text"))
 	})
 }
 
@@ -56,33 +58,6 @@ func FuzzMatcher(f *testing.F) {
 			return
 		}
 		compareMatch(t, text, strings.ToValidUTF8(s, ""))
-	})
-}
-
-// FuzzStep runs one step of each kind, its settings from outside as well as
-// the log.
-func FuzzStep(f *testing.F) {
-	f.Add("raw", "log.a", " ", "=", `{"log":{"a":1},"raw":"a=1 b=2"}`)
-	f.Add("log.x", "a.b", ",", ",", `{"log":{"x":"<a b='c'>d</a>","a":"1,\"2\""}}`)
-	f.Fuzz(func(t *testing.T, source, field, a, b, text string) {
-		for _, st := range []*pb.Step{
-			{Json: &pb.Json{Source: source}},
-			{Kv: &pb.Kv{Source: source, FieldSplit: a, ValueSplit: b}},
-			{Csv: &pb.Csv{Source: source, Separator: a, Headers: []string{field, b}}},
-			{Xml: &pb.Xml{Source: source}},
-			{Grok: &pb.Grok{Source: source, Patterns: []*pb.Pattern{{FieldName: field, Pattern: a}, {FieldName: b, Pattern: ".+"}}}},
-			{Rename: &pb.Rename{From: []string{source, b}, To: field}},
-			{Cast: &pb.Cast{Fields: []string{source, field}, To: "int"}},
-			{Cast: &pb.Cast{Fields: []string{source, field}, To: "[]string"}},
-			{Trim: &pb.Trim{Function: "regex", Substring: a, Fields: []string{source, field}}},
-			{Trim: &pb.Trim{Function: "substring", Substring: a, Fields: []string{source, field}}},
-			{Reformat: &pb.Reformat{Function: "time", FromFormat: a, ToFormat: b, Fields: []string{field}}},
-			{Delete: &pb.Delete{Fields: []string{source, field}}},
-		} {
-			set, _ := Compile(&config.Set{Pipelines: []config.Pipeline{{Steps: []config.Step{{Proto: st}}}}}, Options{})
-			result, err := set.Resume(t.Context(), &pb.Draft{Log: text}, nil)
-			checkResult(t, result, err)
-		}
 	})
 }
 
@@ -131,59 +106,64 @@ func FuzzPipeline(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw string) {
 		result, err := set.Run(t.Context(), &pb.Log{Id: "1", DataType: "t", Raw: raw}, mark)
 		checkResult(t, result, err)
+		checkRaw(t, result, raw)
 	})
 }
 
-// TestHostile runs logs made to hurt: each ends, in bounded time, in an event
-// that keeps the raw text, or in an error that says why not.
-func TestHostile(t *testing.T) {
-	set, _ := build(t, everything)
-	var keys strings.Builder
-	keys.WriteByte('{')
-	for i := range 1_000_000 {
-		if i > 0 {
-			keys.WriteByte(',')
+// checkRaw shows that an event keeps the text that its log came with.
+func checkRaw(t testing.TB, r Result, raw string) {
+	t.Helper()
+	event := &pb.Event{}
+	if err := proto.Unmarshal(r.Event, event); err != nil {
+		t.Fatal(err)
+	}
+	if r.Event != nil && event.Raw != strings.ToValidUTF8(raw, "\uFFFD") && utf8.ValidString(raw) {
+		t.Fatalf("raw %q became %q", raw, event.Raw)
+	}
+}
+
+// FuzzConfigured goes the way of a user's file: a YAML text is read, what came
+// out compiled, and a log run through it.
+func FuzzConfigured(f *testing.F) {
+	for _, raw := range []string{`{"a":1,"n":"2"}`, "192.0.2.1 a=1 b=2"} {
+		f.Add(everything, raw)
+		f.Add(jsonPipeline, raw)
+		f.Add(grokPipeline, raw)
+		f.Add(twoDynamics, raw)
+	}
+	archives, err := filepath.Glob("testdata/*.txtar")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, path := range archives {
+		archive, err := txtar.ParseFile(path)
+		if err != nil {
+			f.Fatal(err)
 		}
-		keys.WriteString(`"k` + strconv.Itoa(i) + `":1`)
+		f.Add(string(archive.Files[0].Data), string(archive.Files[1].Data))
 	}
-	keys.WriteByte('}')
-	for name, raw := range map[string]string{
-		"long line":     strings.Repeat("x", 10<<20),
-		"long words":    strings.Repeat("1a=b ", 1<<19),
-		"deep json":     strings.Repeat(`{"a":`, 10_000) + "1" + strings.Repeat("}", 10_000),
-		"deep list":     `{"a":` + strings.Repeat("[", 1_000_000) + "}",
-		"deep xml":      strings.Repeat("<a>", 100_000),
-		"many elements": "<a>" + strings.Repeat("<b/>", 200_000) + "</a>",
-		"many keys":     keys.String(),
-		"many pairs":    strings.NewReplacer(",", " ", ":", "=", `"`, "").Replace(keys.String()),
-		"many columns":  strings.Repeat(",", 1<<20),
-		"quotes":        strings.Repeat(`"`, 1<<20),
-		"bad utf8":      strings.Repeat("\xff\xc3", 1<<19),
-		"nul":           strings.Repeat("\x00", 1<<20),
-		"long number":   `{"n":` + strings.Repeat("9", 1<<20) + `}`,
-		"dotted key":    `{"` + strings.Repeat("a.", 100_000) + `":1}`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			start := time.Now()
-			result, err := set.Run(t.Context(), &pb.Log{Id: "1", DataType: "t", Raw: raw}, echo)
+	f.Fuzz(func(t *testing.T, text, raw string) {
+		if len(text) > 4<<10 || len(raw) > 1<<10 {
+			return
+		}
+		configured, report := config.Parse("f.yaml", []byte(text))
+		if report.Err() != nil {
+			return
+		}
+		set, problems := Compile(configured, Options{ListUnknown: true})
+		for _, p := range problems {
+			if p.Err == nil || p.Position.Line == 0 {
+				t.Errorf("a problem without words or place: %+v", p)
+			}
+		}
+		types := []string{"t"}
+		for _, p := range configured.Pipelines {
+			types = append(types, p.DataTypes...)
+		}
+		for _, dataType := range slices.Compact(slices.Sorted(slices.Values(types))) {
+			result, err := set.Run(t.Context(), &pb.Log{Id: "1", DataType: dataType, Raw: raw}, mark)
 			checkResult(t, result, err)
-			if took := time.Since(start); took > 20*time.Second {
-				t.Errorf("took %v", took)
-			}
-			if err == nil {
-				event := &pb.Event{}
-				if proto.Unmarshal(result.Event, event) != nil || event.Raw != strings.ToValidUTF8(raw, "\uFFFD") {
-					t.Error("raw is lost")
-				}
-			}
-		})
-	}
-	_, err := set.Run(t.Context(), &pb.Log{DataType: "t", Raw: strings.Repeat("x", 17<<20)}, echo)
-	if !errors.Is(err, ErrDraft) {
-		t.Error(err)
-	}
-	small, _ := Compile(&config.Set{}, Options{Limits: tree.Limits{Bytes: 10}})
-	if _, err := small.Run(t.Context(), &pb.Log{Raw: "more than ten"}, nil); !errors.Is(err, ErrDraft) {
-		t.Error(err)
-	}
+			checkRaw(t, result, raw)
+		}
+	})
 }

@@ -1,9 +1,9 @@
 package pipeline
 
 import (
-	"regexp"
 	"regexp/syntax"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/epmesh/epmesh/node/pattern"
 )
@@ -12,21 +12,22 @@ import (
 // find the leftmost match of the expression; it must not be empty, and the text
 // must start with the matched text.
 //
-// A match at the start is the leftmost, so an anchored expression finds it,
-// faster. Where there is none, the rule can still hold, by a later match of
-// what the text also starts with, but only where the expression looks around
-// itself (^, $, \b, \B): without that, what matches later matches at the start.
-// And only if the expression without its assertions matches at the start. So
-// the text is searched only after that.
+// A match at the start is the leftmost, so only there is looked first. Where
+// there is none, the rule can still hold, by a later match of what the text also
+// starts with, but only where the expression looks around itself (^, $, \b, \B):
+// without that, what matches later matches at the start. And only if the
+// expression without its assertions matches at the start. So the text is
+// searched only after that.
 type matcher struct {
 	// One of literal, until and anchored is set.
 	literal string // the expression is this text
 	until   *until
 	// anchored matches at the start only.
-	anchored *regexp.Regexp
+	anchored *pattern.Start
 	// loose is anchored without assertions, and full the expression itself; nil
 	// where the expression has no assertions.
-	loose, full *regexp.Regexp
+	loose *pattern.Start
+	full  *pattern.Regexp
 }
 
 // until is `.*?text`, `.*text` or `.*`: all of a line up to and with a text.
@@ -59,28 +60,23 @@ func newMatcher(text string, patterns pattern.Set) (*matcher, error) {
 	}
 	m := &matcher{}
 	if !asserts {
-		if exact.Op == syntax.OpLiteral && exact.Flags&syntax.FoldCase == 0 {
-			m.literal = string(exact.Rune)
+		if m.literal = literal(exact); m.literal != "" {
 			return m, nil
 		}
 		if m.until = asUntil(exact); m.until != nil {
 			return m, nil
 		}
 	}
-	if m.anchored, err = anchor(exact); err != nil {
+	if m.anchored, err = pattern.NewStart(exact); err != nil {
 		return nil, err
 	}
 	if asserts {
 		m.full = full
-		if m.loose, err = anchor(loose); err != nil {
+		if m.loose, err = pattern.NewStart(loose); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
-}
-
-func anchor(re *syntax.Regexp) (*regexp.Regexp, error) {
-	return pattern.Compile(`\A(?:` + re.String() + `)`)
 }
 
 // match is the length of what the pattern takes, 0 for nothing.
@@ -94,10 +90,10 @@ func (m *matcher) match(text string) int {
 	case m.until != nil:
 		return m.until.match(text)
 	}
-	if at := m.anchored.FindStringIndex(text); at != nil {
-		return at[1]
+	if n := m.anchored.Match(text); n >= 0 {
+		return n
 	}
-	if m.full == nil || !m.loose.MatchString(text) {
+	if m.full == nil || m.loose.Match(text) < 0 {
 		return 0
 	}
 	at := m.full.FindStringIndex(text)
@@ -143,15 +139,25 @@ func simplify(re *syntax.Regexp, loose bool, asserts *bool) *syntax.Regexp {
 	return re
 }
 
+// literal is the one text that an expression matches, "" where it is not so
+// simple: an expression with U+FFFD takes invalid bytes too.
+func literal(re *syntax.Regexp) string {
+	text := string(re.Rune)
+	if re.Op != syntax.OpLiteral || re.Flags&syntax.FoldCase != 0 || strings.ContainsRune(text, utf8.RuneError) {
+		return ""
+	}
+	return text
+}
+
 func asUntil(re *syntax.Regexp) *until {
 	star := re
 	u := &until{}
 	if re.Op == syntax.OpConcat {
-		if len(re.Sub) != 2 || re.Sub[1].Op != syntax.OpLiteral || re.Sub[1].Flags&syntax.FoldCase != 0 {
+		if len(re.Sub) != 2 {
 			return nil
 		}
-		star, u.text = re.Sub[0], string(re.Sub[1].Rune)
-		if strings.IndexByte(u.text, '\n') >= 0 {
+		star, u.text = re.Sub[0], literal(re.Sub[1])
+		if u.text == "" || strings.IndexByte(u.text, '\n') >= 0 {
 			return nil
 		}
 	}

@@ -66,25 +66,29 @@ func (c *compiler) fields(names []string) ([]*tree.Path, error) {
 	}
 	var paths []*tree.Path
 	for _, name := range names {
-		first, _, _ := strings.Cut(name, ".")
-		if reserved(first) {
-			return nil, fmt.Errorf("%q cannot be written", name)
-		}
 		if name == "" {
 			continue
 		}
-		path := tree.ParsePath(name)
-		if path.Special() {
-			return nil, errSpecial(name)
+		path, err := editable(name)
+		if err != nil {
+			return nil, err
+		}
+		if reserved(path.Top()) {
+			return nil, fmt.Errorf("%q cannot be written", name)
 		}
 		paths = append(paths, path)
 	}
 	return paths, nil
 }
 
-// errSpecial is the error for a path that can only be read.
-func errSpecial(name string) error {
-	return fmt.Errorf("%q cannot be written: a path with wildcards or queries can only be read", name)
+// editable is the path of a field that a step edits or removes; its name is
+// taken as it is.
+func editable(name string) (*tree.Path, error) {
+	path := tree.ParsePath(name)
+	if path.Special() {
+		return nil, fmt.Errorf("%q cannot be written: a path with wildcards or queries can only be read", name)
+	}
+	return path, nil
 }
 
 // source is the path of the field that a step reads.

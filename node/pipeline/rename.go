@@ -8,7 +8,9 @@ import (
 )
 
 // rename moves fields to another name. Of several that exist the last wins;
-// raw and @timestamp are copied and stay.
+// raw and @timestamp are copied and stay. A source is deleted after it was
+// written, so that a field renamed to itself, or to a name below its own, is
+// gone: the reference loses it too.
 type rename struct {
 	from []*tree.Path
 	to   *tree.Path
@@ -24,9 +26,9 @@ func (c *compiler) rename(p *pb.Rename) (action, error) {
 		if name == "" {
 			continue
 		}
-		path := tree.ParsePath(name)
-		if path.Special() {
-			return nil, errSpecial(name)
+		path, err := editable(name)
+		if err != nil {
+			return nil, err
 		}
 		s.from = append(s.from, path)
 	}
@@ -38,7 +40,7 @@ func (c *compiler) rename(p *pb.Rename) (action, error) {
 
 func (s *rename) apply(d *draft) error {
 	for _, from := range s.from {
-		v := d.Lookup(from)
+		v := d.Tree.Lookup(from)
 		if !v.Exists() {
 			continue
 		}
@@ -46,16 +48,11 @@ func (s *rename) apply(d *draft) error {
 		if v.Kind == tree.Null || v.Kind >= tree.Array {
 			node = tree.Text(v.String())
 		}
-		var old tree.Node
-		moved := false
-		if !reserved(from.String()) {
-			old, moved = d.Take(from)
-		}
 		if err := d.Set(s.to, node); err != nil {
-			if moved {
-				_ = d.Set(from, old)
-			}
 			return err
+		}
+		if !reserved(from.Top()) {
+			d.Delete(from)
 		}
 	}
 	return nil

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
-	"github.com/epmesh/epmesh/node/tree"
+	"github.com/epmesh/epmesh/node/patience"
 	pb "github.com/epmesh/epmesh/proto"
 )
 
@@ -32,7 +33,8 @@ type Result struct {
 	Event []byte
 	// Dropped tells that a drop step discarded the log.
 	Dropped bool
-	// Errors is how many errors the event carries.
+	// Errors is how many errors there were, also those that an event with very
+	// many only counts.
 	Errors int
 	// Unknown is how many fields of the draft the Event has no place for: they
 	// vanished. UnknownFields are their paths, with Options.ListUnknown.
@@ -54,29 +56,27 @@ var ErrDraft = errors.New("draft cannot become an event")
 func (s *Set) Run(ctx context.Context, log *pb.Log, dyn Dynamic) (Result, error) {
 	d := s.drafts.Get().(*draft)
 	defer s.put(d)
-	if limit := s.options.Limits.Bytes; len(log.GetRaw()) > limit {
-		return Result{}, fmt.Errorf("%w: raw is longer than %d bytes", ErrDraft, limit)
-	}
-	for _, f := range [...]struct{ name, text string }{
-		{"id", log.GetId()},
-		{"dataType", log.GetDataType()},
-		{"dataSource", log.GetDataSource()},
-		{"@timestamp", log.GetTimestamp()},
-		{"tenantId", log.GetTenantId()},
-		{"raw", log.GetRaw()},
-	} {
-		if f.text != "" {
-			d.SetField(f.name, tree.Text(f.text))
-		}
+	if err := s.begin(d, log); err != nil {
+		return Result{}, err
 	}
 	r := run{set: s, d: d, ctx: ctx, dyn: dyn}
 	return r.from(s.byType[log.GetDataType()], 0)
 }
 
+// begin makes a draft of a log.
+func (s *Set) begin(d *draft, log *pb.Log) error {
+	if limit := s.options.Limits.Bytes; len(log.GetRaw()) > limit {
+		return fmt.Errorf("%w: raw is longer than %d bytes", ErrDraft, limit)
+	}
+	d.fill(log)
+	return nil
+}
+
 // Resume goes on with a draft that another run suspended: with step draft.step
 // of pipeline draft.pipeline of a set with the same Fingerprint, and then with
-// the later pipelines that list the draft's data type. Errors are as in Run.
-func (s *Set) Resume(ctx context.Context, suspended *pb.Draft, dyn Dynamic) (Result, error) {
+// the later pipelines that list dataType: the log's, which steps may have
+// changed in the draft. Errors are as in Run.
+func (s *Set) Resume(ctx context.Context, dataType string, suspended *pb.Draft, dyn Dynamic) (Result, error) {
 	at, step := int(suspended.GetPipeline()), int(suspended.GetStep())
 	if at >= len(s.pipelines) || step > len(s.pipelines[at].steps) {
 		return Result{}, fmt.Errorf("%w: there is no step %d in pipeline %d", ErrDraft, step, at)
@@ -88,13 +88,6 @@ func (s *Set) Resume(ctx context.Context, suspended *pb.Draft, dyn Dynamic) (Res
 	}
 	d.errors = slices.Clone(suspended.GetErrors())
 	d.unknown = slices.Clone(suspended.ProtoReflect().GetUnknown())
-	// A step may have changed the type that the log came with: what chose this
-	// pipeline then is the one that it lists.
-	types := s.pipelines[at].types
-	dataType := d.Field("dataType").String()
-	if len(types) > 0 && !slices.Contains(types, dataType) {
-		dataType = types[0]
-	}
 	order := []int{at}
 	for _, i := range s.byType[dataType] {
 		if i > at {
@@ -112,24 +105,49 @@ func (s *Set) put(d *draft) {
 
 // run is one draft on its way.
 type run struct {
-	set *Set
-	d   *draft
-	ctx context.Context
-	dyn Dynamic
+	set   *Set
+	d     *draft
+	ctx   context.Context
+	dyn   Dynamic
+	clock patience.Clock // without what plugins take
+	seen  int            // steps
+}
+
+// maxStep is what one step counts for at most in the time of its log: it is not
+// to blame for the time in which the process was stopped.
+const maxStep = 3 * time.Second
+
+// late reports whether the run takes too long, and notes the first step that it
+// did not come to. The clock is asked behind steps that did something, and now
+// and then between.
+func (r *run) late(st *step, ran bool) bool {
+	if r.seen++; !ran && r.seen&31 != 0 || r.clock.Spent(maxStep) < r.set.options.MaxTime {
+		return false
+	}
+	r.d.fail(st, fmt.Errorf("not run, like all after it: the log takes longer than %v", r.set.options.MaxTime))
+	return true
 }
 
 // from runs pipelines in order, the first from a given step.
 func (r *run) from(order []int, first int) (Result, error) {
+	r.clock = patience.Start()
+	ran := false
 	for _, i := range order {
-		for j, st := range r.set.pipelines[i].steps[first:] {
-			if !r.holds(st) {
+		l := &r.set.pipelines[i]
+		w := r.d.begin(l.dispatch)
+		for j := w.next(first); j < len(l.steps); j = w.next(j + 1) {
+			st := l.steps[j]
+			if r.late(st, ran) {
+				return r.finish()
+			}
+			if ran = r.holds(st); !ran {
 				continue
 			}
 			switch {
 			case st.drop:
 				return Result{Dropped: true}, nil
 			case st.dynamic != nil:
-				if before, err := r.call(st, i, first+j); err != nil {
+				if before, err := r.call(st, i, j); err != nil {
 					return Result{Suspended: before}, err
 				}
 			default:
@@ -178,7 +196,9 @@ func (r *run) call(st *step, pipeline, index int) (*pb.Draft, error) {
 		draft.ProtoReflect().SetUnknown(r.d.unknown)
 		return draft
 	}
+	r.clock.Spent(maxStep)
 	answer, err := r.dyn(r.ctx, &pb.Transform{Draft: sent(), Step: st.dynamic})
+	r.clock.Skip()
 	if err != nil {
 		if h := (*halt)(nil); errors.As(err, &h) {
 			return sent(), err

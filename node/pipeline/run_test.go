@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/tidwall/gjson"
@@ -14,16 +13,13 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/epmesh/epmesh/config"
 	pb "github.com/epmesh/epmesh/proto"
 )
 
 // build compiles a pipeline file given as text.
 func build(t testing.TB, text string) (*Set, []Problem) {
 	t.Helper()
-	set := &config.Set{Patterns: map[string]string{}}
-	addYAML(t, set, "dir/test.yaml", []byte(text))
-	return Compile(set, Options{ListUnknown: true})
+	return Compile(parse(t, "dir/test.yaml", []byte(text)), Options{ListUnknown: true})
 }
 
 // event runs a raw line of data type t and gives the event as JSON.
@@ -158,13 +154,44 @@ func TestHaltAndResume(t *testing.T) {
 		if err := proto.Unmarshal(b, draft); err != nil {
 			t.Fatal(err)
 		}
-		resumed, err := there.Resume(t.Context(), draft, mark)
+		resumed, err := there.Resume(t.Context(), "t", draft, mark)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got, want := asJSON(t, resumed.Event), asJSON(t, whole.Event); !sameText(got, want) {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
+	}
+}
+
+// The pipelines after a handover are those of the type that the log came with,
+// whatever a step made of it.
+func TestResumeAnotherType(t *testing.T) {
+	set, _ := build(t, `
+pipeline:
+  - dataTypes: [u, t, v]
+    steps:
+      - add: {function: string, params: {key: dataType, value: u}}
+      - dynamic: {plugin: first}
+  - dataTypes: [u]
+    steps: [{add: {function: string, params: {key: log.last, value: of u}}}]
+  - dataTypes: [t]
+    steps: [{add: {function: string, params: {key: log.last, value: of t}}}]
+`)
+	want := event(t, set, "x", mark)
+	log := &pb.Log{Id: "1", DataType: "t", Timestamp: "2026-09-23T14:00:00Z", Raw: "x"}
+	result, err := set.Run(t.Context(), log, func(context.Context, *pb.Transform) (*pb.Draft, error) {
+		return nil, Halt(errors.New("not here"))
+	})
+	if err == nil || result.Suspended == nil {
+		t.Fatal(result, err)
+	}
+	resumed, err := set.Resume(t.Context(), log.DataType, result.Suspended, mark)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := asJSON(t, resumed.Event); got != want || gjson.Get(got, "log.last").String() != "of t" {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
 
@@ -182,7 +209,7 @@ func TestResumeRefuses(t *testing.T) {
 		{},
 		nil,
 	} {
-		if _, err := set.Resume(t.Context(), d, mark); !errors.Is(err, ErrDraft) {
+		if _, err := set.Resume(t.Context(), "t", d, mark); !errors.Is(err, ErrDraft) {
 			t.Errorf("%v: %v", d, err)
 		}
 	}
@@ -275,6 +302,9 @@ func TestManyErrors(t *testing.T) {
 		text += "      - json: {source: log.none}\n"
 	}
 	set, _ := build(t, text)
+	if r, err := set.Run(t.Context(), &pb.Log{Id: "1", DataType: "t", Raw: "x"}, nil); err != nil || r.Errors != 150 {
+		t.Errorf("%d errors, %v", r.Errors, err)
+	}
 	got := event(t, set, "x", nil)
 	if gjson.Get(got, "errors.#").Int() != 101 || gjson.Get(got, "errors.100").String() != "and 50 more errors" {
 		t.Error(gjson.Get(got, "errors.@reverse.0"))
@@ -288,22 +318,4 @@ func TestFingerprint(t *testing.T) {
 	if base.Fingerprint() != moved.Fingerprint() || base.Fingerprint() == changed.Fingerprint() {
 		t.Error("fingerprints do not name what the pipelines do")
 	}
-}
-
-// TestConcurrent runs one set from many goroutines; the race detector watches.
-func TestConcurrent(t *testing.T) {
-	set, _ := build(t, twoDynamics)
-	var wg sync.WaitGroup
-	for g := range 8 {
-		wg.Go(func() {
-			for i := range 50 {
-				raw := fmt.Sprintf(`{"a":%d,"b":"%s"}`, g, strings.Repeat("x", i))
-				got := event(t, set, raw, mark)
-				if gjson.Get(got, "log.a").Int() != int64(g) || len(gjson.Get(got, "log.b").String()) != i {
-					t.Errorf("got %s for %s", got, raw)
-				}
-			}
-		})
-	}
-	wg.Wait()
 }

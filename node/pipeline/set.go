@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/epmesh/epmesh/config"
 	"github.com/epmesh/epmesh/node/pattern"
@@ -24,6 +25,10 @@ type Options struct {
 	// Limits bound a draft; zero fields take their defaults. Limits.Bytes also
 	// bounds a log's raw text.
 	Limits tree.Limits
+	// MaxTime is how long a log may take, without what plugins take: then the
+	// steps that are left are not run. It is looked at between steps; zero means
+	// ten seconds.
+	MaxTime time.Duration
 }
 
 // Set is all pipelines, compiled. It is not changed after Compile; its methods
@@ -36,12 +41,18 @@ type Set struct {
 	fingerprint string
 	options     Options
 	drafts      sync.Pool
+
+	// For Explain: what was compiled, and the parts of the steps' conditions,
+	// as []*expr.Program by *step, once they were asked for.
+	config *config.Set
+	parts  sync.Map
 }
 
 // line is one pipeline.
 type line struct {
-	types []string
 	steps []*step
+	// dispatch leaves out steps that cannot run; nil: each is tried.
+	dispatch *dispatch
 }
 
 // Problem is a mistake in one step, found by Compile.
@@ -60,11 +71,14 @@ func (p Problem) Unwrap() error { return p.Err }
 // the step, and does nothing else.
 func Compile(set *config.Set, options Options) (*Set, []Problem) {
 	options.Limits = options.Limits.WithDefaults()
-	s := &Set{byType: map[string][]int{}, tenants: map[string]string{}, options: options}
-	c := compiler{options: options, patterns: pattern.New(set.Patterns)}
+	if options.MaxTime == 0 {
+		options.MaxTime = 10 * time.Second
+	}
+	s := &Set{byType: map[string][]int{}, tenants: map[string]string{}, options: options, config: set}
+	c := compiler{options: options, patterns: pattern.New(set.Patterns), matchers: map[string]*matcher{}}
 	plugins := map[string]bool{}
 	for i, p := range set.Pipelines {
-		l := line{types: p.DataTypes}
+		var l line
 		for j, configured := range p.Steps {
 			st := c.compile(configured, j)
 			if st.dynamic != nil && st.broken == nil {
@@ -72,6 +86,7 @@ func Compile(set *config.Set, options Options) (*Set, []Problem) {
 			}
 			l.steps = append(l.steps, st)
 		}
+		l.dispatch = newDispatch(l.steps)
 		s.pipelines = append(s.pipelines, l)
 		for _, dataType := range slices.Compact(slices.Sorted(slices.Values(p.DataTypes))) {
 			s.byType[dataType] = append(s.byType[dataType], i)

@@ -32,6 +32,7 @@ type step struct {
 type compiler struct {
 	options  Options
 	patterns pattern.Set
+	matchers map[string]*matcher // of patterns met before
 	problems []Problem
 }
 

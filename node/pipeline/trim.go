@@ -3,9 +3,9 @@ package pipeline
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
+	"github.com/epmesh/epmesh/node/pattern"
 	"github.com/epmesh/epmesh/node/tree"
 	pb "github.com/epmesh/epmesh/proto"
 )
@@ -68,17 +68,17 @@ const maxCut = 256 << 20
 
 // cutMatches removes every text that the expression matched, wherever it stands
 // and not only where it was matched.
-func cutMatches(re *regexp.Regexp, text string) (string, error) {
+func cutMatches(re *pattern.Regexp, text string) (_ string, err error) {
+	defer pattern.Recover(&err)
 	var (
 		matches []string
 		seen    = map[string]bool{"": true}
 	)
-	re.ReplaceAllStringFunc(text, func(match string) string {
+	re.EachMatch(text, func(match string) {
 		if !seen[match] {
 			seen[match] = true
 			matches = append(matches, match)
 		}
-		return ""
 	})
 	work := 0
 	for _, match := range matches {

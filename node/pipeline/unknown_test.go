@@ -48,7 +48,7 @@ pipeline:
 		t.Fatalf("run: %v", err)
 	}
 	here = true
-	if _, err := s.Resume(t.Context(), result.Suspended, dyn); err != nil {
+	if _, err := s.Resume(t.Context(), "d", result.Suspended, dyn); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, unknown) {

@@ -55,7 +55,7 @@ func (s *xmlStep) read(text string) (*element, error) {
 	var (
 		root    *element
 		open    []*element
-		content []strings.Builder
+		content [][]byte // of each open element
 		limits  = s.options.Limits.WithDefaults()
 		count   int
 	)
@@ -90,16 +90,16 @@ func (s *xmlStep) read(text string) (*element, error) {
 				root = e
 			}
 			open = append(open, e)
-			content = append(content, strings.Builder{})
+			content = append(content, nil)
 		case xml.CharData:
 			if len(open) > 0 {
-				content[len(open)-1].Write(token)
+				content[len(open)-1] = append(content[len(open)-1], token...)
 			} else if strings.TrimSpace(string(token)) != "" {
 				return nil, errors.New("not XML: text outside of the root element")
 			}
 		case xml.EndElement:
 			last := len(open) - 1
-			open[last].text = strings.TrimSpace(content[last].String())
+			open[last].text = strings.TrimSpace(string(content[last]))
 			open, content = open[:last], content[:last]
 		}
 	}

@@ -52,6 +52,10 @@ func (f Failure) String() string {
 	return fmt.Sprintf("Failure(%d)", int(f))
 }
 
+// DeadlyAttempts is how often a plugin may die over an item (Lost) before the
+// item is given up. All but the first time nothing else was with the plugin.
+const DeadlyAttempts = 4
+
 // Class is what err, returned by a Client, means for the item. An error that no
 // Client made is Ended if a context ended, else Busy.
 func Class(err error) Failure {

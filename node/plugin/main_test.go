@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/node/plugin"
 	"github.com/epmesh/epmesh/node/plugin/plugintest"
 )
@@ -64,11 +65,7 @@ func logger(t testing.TB) (hclog.Logger, *logBuffer) {
 
 // socketDir is a folder whose path is short enough for sockets.
 func socketDir(t testing.TB) string {
-	dir, err := os.MkdirTemp("", "epm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := shortdir.New(t)
 	return filepath.Join(dir, "sockets")
 }
 

@@ -19,6 +19,9 @@ type ProcessOptions struct {
 	WorkDir string
 	Logger  hclog.Logger
 
+	// Only says of an executable's name whether it is to be run; nil: all are.
+	Only func(name string) bool
+
 	// What plugins are told: NODE_NAME, NODE_GROUPS ("default"), LOG_LEVEL
 	// (200), MODE ("manager"), NATS_URL (unset if empty). Node has no default.
 	Node     string
@@ -186,6 +189,9 @@ func (ps *Processes) reconcile() {
 		want[s.Name] = s
 	}
 	for _, s := range found {
+		if ps.opts.Only != nil && !ps.opts.Only(s.Name) {
+			continue
+		}
 		if _, ok := want[s.Name]; ok {
 			problems[s.Argv[0]] = "the configuration has a bundled plugin of the same name, which is started; rename one"
 			continue

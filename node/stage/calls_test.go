@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/epmesh/epmesh/bridge"
 	"github.com/epmesh/epmesh/bridge/bridgetest"
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/node/plugin"
 	"github.com/epmesh/epmesh/node/plugin/plugintest"
 	"github.com/epmesh/epmesh/node/stage"
@@ -199,11 +199,7 @@ func bareRound(b *testing.B, cc grpc.ClientConnInterface, call func(grpc.ClientC
 }
 
 func socketDir(b *testing.B) string {
-	dir, err := os.MkdirTemp("", "epm")
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { os.RemoveAll(dir) })
+	dir := shortdir.New(b)
 	return filepath.Join(dir, "sockets")
 }
 

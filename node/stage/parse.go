@@ -20,6 +20,8 @@ type Parser struct {
 	pipelines atomic.Pointer[pipeline.Set]
 	plugins   *plugin.Registry
 	tallies   *Tallies
+	flawed    atomic.Uint64
+	vanished  atomic.Uint64
 }
 
 // NewParser makes a parser.
@@ -28,6 +30,10 @@ func NewParser(set *pipeline.Set, plugins *plugin.Registry, tallies *Tallies) *P
 	p.Swap(set)
 	return p
 }
+
+// Flaws are how many events carry errors of steps, and how many fields of drafts
+// had no place in their event, since the start.
+func (p *Parser) Flaws() (events, fields uint64) { return p.flawed.Load(), p.vanished.Load() }
 
 // Swap puts another set of pipelines in place. A log that is on its way goes to
 // its end with the set that it began with.
@@ -65,7 +71,7 @@ func (p *Parser) run(ctx context.Context, item bridge.Item, logBytes []byte, fro
 	var result pipeline.Result
 	var err error
 	if from != nil && from.GetPipelines() == set.Fingerprint() {
-		result, err = set.Resume(ctx, from.GetDraft(), dyn)
+		result, err = set.Resume(ctx, log.GetDataType(), from.GetDraft(), dyn)
 	} else {
 		// Indexes into other pipelines mean nothing here: the log starts again.
 		result, err = set.Run(ctx, &log, dyn)
@@ -81,6 +87,10 @@ func (p *Parser) run(ctx context.Context, item bridge.Item, logBytes []byte, fro
 	case result.Dropped:
 		return p.tallies.one(TopicParsingDropped, log.GetDataType(), log.GetDataSource(), item), bridge.ErrDropped
 	}
+	if result.Errors > 0 {
+		p.flawed.Add(1)
+	}
+	p.vanished.Add(uint64(result.Unknown))
 	event := bridge.Item{
 		ID: item.ID.Derive("event", 0), Subject: eventSubject(result.Event, &log), Received: item.Received, Body: result.Event,
 	}

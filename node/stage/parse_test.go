@@ -2,12 +2,12 @@ package stage_test
 
 import (
 	"context"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/epmesh/epmesh/bridge"
 	"github.com/epmesh/epmesh/config"
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/node/pipeline"
 	"github.com/epmesh/epmesh/node/plugin"
 	"github.com/epmesh/epmesh/node/plugin/plugintest"
@@ -20,11 +20,7 @@ import (
 // A log that was handed over and one that was not are the same event: one that
 // comes again, as after a crash, may go the other way.
 func TestEventIsTheSameEitherWay(t *testing.T) {
-	dir, err := os.MkdirTemp("", "epm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := shortdir.New(t)
 	if err := config.WriteFile(t.Context(), dir, "a.yaml", []byte("pipeline:\n  - dataTypes: [app]\n    steps:\n      - dynamic: {plugin: enricher}\n")); err != nil {
 		t.Fatal(err)
 	}

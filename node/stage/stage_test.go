@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/epmesh/epmesh/bridge"
 	"github.com/epmesh/epmesh/config"
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/node/pipeline"
 	"github.com/epmesh/epmesh/node/plugin"
 	"github.com/epmesh/epmesh/node/plugin/plugintest"
@@ -26,10 +26,7 @@ import (
 // registry runs a registry over a folder that is short enough for sockets.
 func registry(t *testing.T) (*plugin.Registry, string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "epm")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := shortdir.New(t)
 	dir = filepath.Join(dir, "sockets")
 	r := plugin.NewRegistry(plugin.Options{Dir: dir, Logger: hclog.NewNullLogger()})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -40,7 +37,6 @@ func registry(t *testing.T) (*plugin.Registry, string) {
 		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-		os.RemoveAll(filepath.Dir(dir))
 	})
 	return r, dir
 }
@@ -236,5 +232,23 @@ func TestParseHandsOver(t *testing.T) {
 	}
 	if _, err := parser.Log(t.Context(), bridge.Item{Body: []byte{0xff}}); !bridge.IsPermanent(err) {
 		t.Errorf("no log at all: %v", err)
+	}
+}
+
+func TestParseCountsFlaws(t *testing.T) {
+	set, report := config.Parse("test", []byte("pipeline: [{dataTypes: [d], steps: [{json: {}}, {add: {function: string, params: {key: nowhere.x, value: y}}}]}]"))
+	if err := report.Err(); err != nil {
+		t.Fatal(err)
+	}
+	pipelines, _ := pipeline.Compile(set, pipeline.Options{})
+	r, _ := registry(t)
+	parser := NewParser(pipelines, r, new(Tallies))
+	for _, raw := range []string{"{}", "no JSON", "{"} {
+		if _, err := parser.Log(t.Context(), bridge.Item{Body: marshal(t, &pb.Log{DataType: "d", Raw: raw})}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if events, fields := parser.Flaws(); events != 2 || fields != 3 {
+		t.Errorf("%d events with errors, %d fields vanished", events, fields)
 	}
 }

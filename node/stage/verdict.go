@@ -5,16 +5,12 @@ import (
 	"github.com/epmesh/epmesh/node/plugin"
 )
 
-// deadlyAttempts is how often a plugin may die over an item. All but the first
-// time nothing else was with the plugin.
-const deadlyAttempts = 4
-
 // verdict turns the error of a plugin call with an item into what the bridge
 // acts on: wait until the plugin is there, give the item up, or try it again.
 func verdict(item bridge.Item, err error) error {
 	switch plugin.Class(err) {
 	case plugin.Lost:
-		if item.Attempt >= deadlyAttempts && plugin.Class(item.LastErr) == plugin.Lost {
+		if item.Attempt >= plugin.DeadlyAttempts && plugin.Class(item.LastErr) == plugin.Lost {
 			return bridge.Permanent(err)
 		}
 	case plugin.OK:

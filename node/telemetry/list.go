@@ -48,6 +48,9 @@ var (
 	stagePending  = define("epmesh_stage_pending", gauge, "What waits in the stream for the stage, on all nodes together.", "stage", "plugin")
 	stageDuration = define("epmesh_stage_duration_seconds", histogram, "Time from handing an item to the stage to its being done.", "stage", "plugin")
 
+	eventsFlawed   = define("epmesh_event_flawed_total", counter, "Events that carry errors of pipeline steps.")
+	fieldsVanished = define("epmesh_event_vanished_fields_total", counter, "Fields of drafts that an event has no place for.")
+
 	pluginState    = define("epmesh_plugin_state", gauge, "1 for the state that the plugin is in now.", "plugin", "kind", "state")
 	pluginStarts   = define("epmesh_plugin_starts_total", counter, "Starts of the plugin's process by this node.", "plugin", "kind")
 	pluginCalls    = define("epmesh_plugin_calls_total", counter, "Calls to the plugin.", "plugin", "kind")

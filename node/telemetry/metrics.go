@@ -19,6 +19,7 @@ type Sources struct {
 	Build   Build
 	Inputs  InputSource
 	Stages  StageSource
+	Events  EventSource
 	Plugins PluginSource
 	// InputToAlert is the time from receiving a log to storing an alert that
 	// came of it.
@@ -72,6 +73,11 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		for _, s := range c.src.Stages.Stages() {
 			e.stage(s)
 		}
+	}
+	if c.src.Events != nil {
+		events, fields := c.src.Events.Flaws()
+		e.counter(eventsFlawed, events)
+		e.counter(fieldsVanished, fields)
 	}
 	if c.src.Plugins != nil {
 		for _, s := range c.src.Plugins.Plugins() {

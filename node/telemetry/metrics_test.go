@@ -40,6 +40,8 @@ func (fixed) Stages() []StageSnapshot {
 	}}
 }
 
+func (fixed) Flaws() (events, fields uint64) { return 8, 9 }
+
 func (fixed) Plugins() []PluginSnapshot {
 	return []PluginSnapshot{{Name: "ru\xffles", Kind: "analysis", State: "running", Starts: 2, Calls: 7, Failures: 1, InFlight: 3}}
 }
@@ -58,7 +60,7 @@ func scrape(t *testing.T, src Sources) (string, string) {
 
 func TestMetricsOfAllSources(t *testing.T) {
 	page, log := scrape(t, Sources{
-		Build: Build{"v1", "abc", "n1"}, Inputs: fixed{}, Stages: fixed{}, Plugins: fixed{}, InputToAlert: NewHistogram(),
+		Build: Build{"v1", "abc", "n1"}, Inputs: fixed{}, Stages: fixed{}, Events: fixed{}, Plugins: fixed{}, InputToAlert: NewHistogram(),
 	})
 	for _, want := range []string{
 		`epmesh_build_info{node="n1",revision="abc",version="v1"} 1`,
@@ -76,6 +78,8 @@ func TestMetricsOfAllSources(t *testing.T) {
 		`epmesh_stage_retried_total{plugin="rules",stage="analysis"} 6`,
 		`epmesh_stage_pending{plugin="rules",stage="analysis"} 40`,
 		"epmesh_plugin_state{kind=\"analysis\",plugin=\"ru\uFFFDles\",state=\"running\"} 1",
+		`epmesh_event_flawed_total 8`,
+		`epmesh_event_vanished_fields_total 9`,
 		`go_goroutines `,
 		`epmesh_input_to_alert_seconds_count 0`,
 	} {

@@ -36,6 +36,13 @@ func (s StageSnapshot) Balance() int64 {
 	return int64(s.In-s.Out-s.Dropped-s.Dead-s.Returned) - s.InFlight
 }
 
+// EventSource gives the numbers of what pipelines make.
+type EventSource interface {
+	// Flaws are how many events carry errors of steps, and how many fields had
+	// no place in their event.
+	Flaws() (events, fields uint64)
+}
+
 // InputSource gives the numbers of the engine socket.
 type InputSource interface{ Inputs() []InputSnapshot }
 

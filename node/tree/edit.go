@@ -136,18 +136,6 @@ func (t *Tree) Delete(p *Path) bool {
 	return true
 }
 
-// Take removes what stands at a path and gives it to be set elsewhere.
-func (t *Tree) Take(p *Path) (Node, bool) {
-	n := t.Get(p)
-	if n == nil {
-		return Node{}, false
-	}
-	v := *n
-	t.Delete(p)
-	v.key = ""
-	return v, true
-}
-
 // Adopt puts the members of an object that this tree parsed under the key of
 // the root, where that is missing, no object, or an empty one. It reports
 // whether it did.

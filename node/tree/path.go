@@ -44,6 +44,15 @@ func (p *Path) String() string { return p.text }
 // Parts are the keys and indexes on the way. They are not to be changed.
 func (p *Path) Parts() []string { return p.parts }
 
+// Top is the top-level field that the path leads to or below, "" where it finds
+// nothing or is special.
+func (p *Path) Top() string {
+	if p.parts == nil {
+		return ""
+	}
+	return p.parts[0]
+}
+
 // Special reports whether gjson reads more into the path than keys and indexes.
 func (p *Path) Special() bool { return p.special }
 
@@ -89,6 +98,8 @@ func isSpecial(text string) bool {
 		switch text[i] {
 		case '\\':
 			i++
+			start = false
+			continue
 		case '*', '?', '#', '|':
 			return true
 		case '[', '{', '(', '!':
@@ -106,7 +117,7 @@ func isSpecial(text string) bool {
 				}
 			}
 		}
-		start = i < len(text) && text[i] == '.'
+		start = text[i] == '.'
 	}
 	return false
 }

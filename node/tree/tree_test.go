@@ -72,12 +72,12 @@ func TestSet(t *testing.T) {
 }
 
 func TestLookup(t *testing.T) {
-	doc := `{"@timestamp":"T","a":{"b.c":1,"list":[{"n":1},{"n":2}],"null":null,"e":1e3,"t":true},"":{"x":"y"}}`
+	doc := `{"@timestamp":"T","a":{"b.c":1,"list":[{"n":1},{"n":2}],"null":null,"e":1e3,"t":true,"b.[c":2},"":{"x":"y"}}`
 	tree := mustParse(t, doc)
 	for _, path := range []string{
 		`@timestamp`, `a`, `a.b\.c`, `a.list.1.n`, `a.list.#`, `a.list.#.n`, `a.l*.0.n`, `a.null`,
 		`a.e`, `a.t`, `a.t.x`, `a.list.2`, `a.list.x`, `none`, `.x`, `a.list.#(n==2).n`, `a|@keys`,
-		`{a.e,a.t}`, `a.list.@reverse.0.n`, `a.`, `..0`,
+		`{a.e,a.t}`, `a.list.@reverse.0.n`, `a.`, `..0`, `a.b\.[c`,
 	} {
 		got, want := tree.Lookup(ParsePath(path)), gjson.Get(doc, path)
 		if got.Exists() != want.Exists() || got.Kind != Object && got.Kind != Array && got.String() != want.String() {
@@ -85,6 +85,15 @@ func TestLookup(t *testing.T) {
 		}
 		if got.Kind >= Array {
 			sameJSON(t, got.String(), want.Raw)
+		}
+	}
+}
+
+// What stands behind an escaped dot begins no query.
+func TestEscapedDot(t *testing.T) {
+	for path, special := range map[string]bool{`a\.[b`: false, `a\.@this`: false, `a.[b`: true, `a\\.@this`: true} {
+		if ParsePath(path).Special() != special {
+			t.Errorf("%s: special is %t", path, !special)
 		}
 	}
 }
@@ -183,6 +192,43 @@ func TestLikeSJSON(t *testing.T) {
 	})
 }
 
+// TestLookupLikeGJSON reads by paths of every kind, gjson's own signs among
+// them.
+func TestLookupLikeGJSON(t *testing.T) {
+	piece := rapid.SampledFrom([]string{
+		"a", "b", "c", "0", "1", "01", "-1", "x", "", `\.`, `\a`, "a*", "?", "#", "*", "@this", "@x", "@keys", "a:b", "~a", "!a", "$", "%",
+		"#(a==1)", "#(a>0)#", "c d", "é", "A", "[", "{", "|a", "a|b", "1 ", "+1", `"a"`, "a\\", `\\`, "\x00", "a-b", "@", "@a", "..",
+	})
+	key := rapid.SampledFrom([]string{"a", "b", "c", "0", "1", "x", "", ".", "a.b", "c d", "é", "@x", "@this", "!a", "~a", "$", "#", "*", "a:b", "a-b", "[", "@", "A"})
+	var doc func(depth int) *rapid.Generator[any]
+	doc = func(depth int) *rapid.Generator[any] {
+		scalar := rapid.OneOf(rapid.Just[any](nil), rapid.Bool().AsAny(), rapid.SampledFrom([]any{
+			json.Number("1"), json.Number("0"), json.Number("-0"), json.Number("1.50"), json.Number("12345678901234567890"), json.Number("1e3"), json.Number("-7"), json.Number("9007199254740993"),
+		}), rapid.SampledFrom([]string{"", "text", "1", "é\n\"", `{"a":1}`}).AsAny())
+		if depth == 0 {
+			return scalar
+		}
+		return rapid.OneOf(scalar, rapid.SliceOfN(doc(depth-1), 0, 3).AsAny(), rapid.MapOfN(key, doc(depth-1), 0, 5).AsAny())
+	}
+	rapid.Check(t, func(r *rapid.T) {
+		b, err := json.Marshal(rapid.MapOfN(key, doc(3), 1, 6).Draw(r, "doc"))
+		if err != nil {
+			r.Fatal(err)
+		}
+		tree := mustParse(t, string(b))
+		path := strings.Join(rapid.SliceOfN(piece, 1, 4).Draw(r, "path"), ".")
+		got, want := tree.Lookup(ParsePath(path)), gjson.GetBytes(tree.Root().AppendJSON(nil), path)
+		if got.Exists() != want.Exists() {
+			r.Fatalf("%q in %s: %v %q, gjson has %v %q", path, b, got.Kind, got.String(), want.Type, want.Raw)
+		}
+		if got.Kind >= Array && want.Type == gjson.JSON {
+			sameJSON(t, got.String(), want.Raw)
+		} else if got.String() != want.String() {
+			r.Fatalf("%q in %s: %q, gjson has %q", path, b, got.String(), want.String())
+		}
+	})
+}
+
 func TestLargeObject(t *testing.T) {
 	tree := New(Limits{})
 	want := map[string]bool{}
@@ -272,18 +318,12 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
-func TestTakeStringsField(t *testing.T) {
+func TestMoveStringsField(t *testing.T) {
 	tree := mustParse(t, `{"a":{"b":[1,2]},"c":1}`)
-	b, ok := tree.Take(ParsePath("a.b"))
-	if !ok || tree.Lookup(ParsePath("a.b")).Exists() {
-		t.Fatal(text(tree))
-	}
-	if _, ok := tree.Take(ParsePath("a.b")); ok {
-		t.Error("taken twice")
-	}
-	if err := tree.Set(ParsePath("x.y"), b); err != nil {
+	if err := tree.Set(ParsePath("x.y"), *tree.Get(ParsePath("a.b"))); err != nil {
 		t.Fatal(err)
 	}
+	tree.Delete(ParsePath("a.b"))
 	list, err := tree.Strings("p", "q\xff")
 	if err != nil {
 		t.Fatal(err)
@@ -299,7 +339,8 @@ func TestTakeStringsField(t *testing.T) {
 	if err := small.Parse(`{"a":{"b":{"c":1}}}`); err != nil {
 		t.Fatal(err)
 	}
-	deep, _ := small.Take(ParsePath("a"))
+	deep := *small.Get(ParsePath("a"))
+	small.Delete(ParsePath("a"))
 	if err := small.Set(ParsePath("x.y"), deep); !errors.Is(err, ErrDepth) {
 		t.Error(err)
 	}

@@ -118,29 +118,14 @@ func Spawn(tb testing.TB, dir string, kind plugin.Kind, name string, script Scri
 	return p
 }
 
-// PID is the process's id.
-func (p *Process) PID() int { return p.cmd.Process.Pid }
-
 // Kill sends SIGKILL and waits for the end.
-func (p *Process) Kill() { p.end(syscall.SIGKILL) }
-
-// Stop sends SIGTERM and waits for the end.
-func (p *Process) Stop() { p.end(syscall.SIGTERM) }
-
-// Wait waits for the end.
-func (p *Process) Wait() {
-	if p.cmd.ProcessState == nil {
-		// How it ended is the test's own doing.
-		_ = p.cmd.Wait()
-	}
-}
-
-func (p *Process) end(sig os.Signal) {
+func (p *Process) Kill() {
 	if p.cmd.ProcessState != nil {
 		return
 	}
-	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.tb.Errorf("plugintest: %v", err)
 	}
-	p.Wait()
+	// How it ended is the test's own doing.
+	_ = p.cmd.Wait()
 }
