@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/epmesh/epmesh/config"
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/node/pipeline"
 	"github.com/epmesh/epmesh/plugins"
 	"github.com/epmesh/epmesh/plugins/cel"
@@ -29,7 +30,7 @@ import (
 // through the demo's rules, and each alert that is not a repetition a message;
 // without a node, stage by stage.
 func TestDemoTellsItsStory(t *testing.T) {
-	e := enginetest.New(t, enginetest.Dir(t))
+	e := enginetest.New(t, shortdir.New(t))
 	if err := os.CopyFS(filepath.Join(e.Dir, "pipeline"), sub(t, "pipeline")); err != nil {
 		t.Fatal(err)
 	}

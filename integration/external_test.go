@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/epmesh/epmesh/integration/shortdir"
 )
 
 // The same whole way over a NATS server that somebody else runs, which is
@@ -16,7 +18,7 @@ func TestExternalServerRestarts(t *testing.T) {
 	t.Logf("EPMESH_SEED=%d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
 	nats := startNATS(t)
-	dir := workDir(t)
+	dir := shortdir.New(t)
 	folder, _ := installMill(t, dir)
 	n := startNode(t, dir, "NATS_URL="+nats.url()).await()
 	s := startSender(t, dir, rate, someLog)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/epmesh/epmesh/bridge"
+	"github.com/epmesh/epmesh/integration/shortdir"
 )
 
 // A plugin that is away fills JetStream up to the input: Acks stop, memory does
@@ -19,7 +20,7 @@ func TestFullStreams(t *testing.T) {
 	long, _, _ := soak(t)
 	const room = 1 << 20
 	const memory = 200 << 20 // what a node may take
-	dir := workDir(t)
+	dir := shortdir.New(t)
 	folder, _ := installMill(t, dir)
 	judge := filepath.Join(dir, "plugins", "judge.plugin")
 	away := filepath.Join(dir, "judge")

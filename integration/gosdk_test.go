@@ -14,6 +14,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/epmesh/epmesh/integration/shared"
+	"github.com/epmesh/epmesh/integration/shortdir"
 )
 
 const (
@@ -30,14 +33,13 @@ func TestOfficialSDK(t *testing.T) {
 	if from == "" {
 		t.Skip("EPMESH_GOSDK is not set: it names a checkout of " + sdkModule + " " + sdkVersion + `, or is "module"`)
 	}
-	shared := sharedDir(t)
-	text, err := os.ReadFile(filepath.Join(shared, "contract", "plugin-architecture.txt"))
+	text, err := os.ReadFile(shared.Dir(t, "contract", "plugin-architecture.txt"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := buildQuickStart(t, from, shared, string(text))
+	bin := buildQuickStart(t, from, string(text))
 
-	dir := workDir(t)
+	dir := shortdir.New(t)
 	configure(t, dir, quickStartYAML(t, string(text))+"plugins: {analysis: {order: [none]}}\n")
 	for _, name := range []string{"enricher", "source"} {
 		if err := os.MkdirAll(filepath.Join(dir, "plugins"), 0o750); err != nil {
@@ -71,7 +73,7 @@ func TestOfficialSDK(t *testing.T) {
 
 // buildQuickStart builds both programs of the text in a module of their own, and
 // returns the folder of the programs.
-func buildQuickStart(t *testing.T, from, shared, text string) string {
+func buildQuickStart(t *testing.T, from, text string) string {
 	t.Helper()
 	programs := regexp.MustCompile(`(?ms)^(package main\n.*?^}\n)\n(?:\d\.|🚀)`).FindAllStringSubmatch(text, -1)
 	if len(programs) != 2 {
@@ -90,7 +92,7 @@ func buildQuickStart(t *testing.T, from, shared, text string) string {
 	}
 	write("enricher/main.go", programs[0][1])
 	write("source/main.go", programs[1][1])
-	sums, err := os.ReadFile(filepath.Join(shared, "contract", "gosdk-sums.txt"))
+	sums, err := os.ReadFile(shared.Dir(t, "contract", "gosdk-sums.txt"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,24 +164,4 @@ func moduleSum(t *testing.T, dir string) string {
 	}
 	sum := sha256.Sum256(list.Bytes())
 	return "h1:" + base64.StdEncoding.EncodeToString(sum[:])
-}
-
-// sharedDir finds the folder with the contract, beside the checkout or above.
-func sharedDir(t *testing.T) string {
-	t.Helper()
-	if dir := os.Getenv("EPMESH_SHARED"); dir != "" {
-		return dir
-	}
-	dir, err := filepath.Abs(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != "/"; dir = filepath.Dir(dir) {
-		shared := filepath.Join(dir, "shared")
-		if _, err := os.Stat(filepath.Join(shared, "contract")); err == nil {
-			return shared
-		}
-	}
-	t.Skip("no folder shared/contract beside the checkout or above it; EPMESH_SHARED names another")
-	return ""
 }

@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/epmesh/epmesh/integration/shortdir"
 )
 
 // soak is what a long run is asked for with: EPMESH_SOAK, how long, EPMESH_RATE,
@@ -47,7 +49,7 @@ func TestConservationUnderKill(t *testing.T) {
 	}
 	t.Logf("EPMESH_SEED=%d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	dir := workDir(t)
+	dir := shortdir.New(t)
 	folder, names := installMill(t, dir)
 	n := startNode(t, dir).await()
 	s := startSender(t, dir, rate, someLog)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/node/plugin"
 	"github.com/epmesh/epmesh/node/plugin/plugintest"
 	pb "github.com/epmesh/epmesh/proto"
@@ -78,7 +79,7 @@ func TestMemory(t *testing.T) {
 	if perSecond == 0 {
 		pace.SetLimit(rate.Inf)
 	}
-	dir := workDir(t)
+	dir := shortdir.New(t)
 	configure(t, dir, soakWay)
 	plugintest.Spawn(t, filepath.Join(dir, "sockets"), plugin.Analysis, "rules", plugintest.Script{})
 	n := startNode(t, dir, "EPMESH_NATS_MAX_STORE=256MiB", "EPMESH_STAGES_ACK_WAIT=10s").await()

@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/node/plugin"
 )
 
@@ -11,7 +12,7 @@ import (
 // started, and where the next node starts at once none runs twice.
 func TestNoPluginOutlivesItsNode(t *testing.T) {
 	t.Parallel()
-	dir := workDir(t)
+	dir := shortdir.New(t)
 	folder := filepath.Join(dir, "records")
 	configure(t, dir, "plugins: {analysis: {order: [judge]}}\n")
 	program{Kind: plugin.Analysis, Name: "judge", Records: folder, Child: true}.install(t, dir)

@@ -56,17 +56,6 @@ func removeBinary() {
 	}
 }
 
-// workDir is a folder short enough for sockets.
-func workDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "epm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
 func configure(t *testing.T, dir, text string) {
 	t.Helper()
 	if err := config.WriteFile(t.Context(), filepath.Join(dir, "pipeline"), "test.yaml", []byte(text)); err != nil {

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/plugins/enginetest"
 	pb "github.com/epmesh/epmesh/proto"
 	"github.com/tidwall/gjson"
@@ -84,7 +85,7 @@ func enricher(t *testing.T, dir string, args ...string) *exec.Cmd {
 }
 
 func TestPythonParsingPlugin(t *testing.T) {
-	dir := enginetest.Dir(t)
+	dir := shortdir.New(t)
 	cmd := enricher(t, dir)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -119,7 +120,7 @@ func TestPythonParsingPlugin(t *testing.T) {
 }
 
 func TestPythonInputPlugin(t *testing.T) {
-	e := enginetest.New(t, enginetest.Dir(t))
+	e := enginetest.New(t, shortdir.New(t))
 	cmd := enricher(t, e.Dir, "source")
 	cmd.Stdin = strings.NewReader("one\n\ntwo\n")
 	if err := cmd.Run(); err != nil {

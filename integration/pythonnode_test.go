@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/epmesh/epmesh/bridge"
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/node"
 	pb "github.com/epmesh/epmesh/proto"
 	"google.golang.org/protobuf/proto"
@@ -51,7 +52,7 @@ func tapEvents(t *testing.T, dir string) <-chan *pb.Event {
 // A parsing plugin in Python, which nobody but its user starts, works behind a
 // dynamic step, and logs of a Python input plugin come to it.
 func TestPythonPluginsWithNode(t *testing.T) {
-	dir := workDir(t)
+	dir := shortdir.New(t)
 	configure(t, dir, `
 pipeline:
   - dataTypes: [python]

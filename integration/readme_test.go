@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/epmesh/epmesh/integration/shortdir"
 )
 
 // marked are the blocks of a document that are run: those behind a comment
@@ -25,11 +27,7 @@ func TestReadmeCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "ep") // short, as sockets lie below it
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := shortdir.New(t)
 	replace := strings.NewReplacer("./workdir", filepath.Join(dir, "w"), "./epmesh", filepath.Join(dir, "epmesh"))
 	if out, err := command(t.Context(), "go build -o "+filepath.Join(dir, "epmesh")+" ./cmd/epmesh").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

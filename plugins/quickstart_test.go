@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/epmesh/epmesh/integration/shared"
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/plugins/enginetest"
 	pb "github.com/epmesh/epmesh/proto"
 	"github.com/tidwall/gjson"
@@ -58,7 +60,7 @@ func start(t *testing.T, bin, dir string) (terminate func() error) {
 }
 
 func TestQuickStartEnricher(t *testing.T) {
-	dir := enginetest.Dir(t)
+	dir := shortdir.New(t)
 	stop := start(t, build(t, "testdata/quickstart/enricher"), dir)
 	client := pb.NewParsingClient(enginetest.Dial(t, dir, "my-enricher_parsing.sock"))
 	d, err := client.ParseLog(t.Context(), &Transform{Draft: &Draft{Log: `{"raw":"x"}`}})
@@ -79,7 +81,7 @@ func TestQuickStartEnricher(t *testing.T) {
 // The source enqueues before its sender can have connected, and before the node
 // is there.
 func TestQuickStartSource(t *testing.T) {
-	dir := enginetest.Dir(t)
+	dir := shortdir.New(t)
 	stop := start(t, build(t, "testdata/quickstart/source"), dir)
 	e := enginetest.New(t, dir)
 	e.Wait(t, "a log", func() bool { return len(e.Stored()) == 1 })
@@ -97,7 +99,7 @@ func TestQuickStartSource(t *testing.T) {
 // The programs are those of the contract's documentation but for the import
 // path; where that lies beside the repository, its text is what is compiled.
 func TestQuickStartOfTheContract(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(sharedDir(t), "contract", "plugin-architecture.txt"))
+	text, err := os.ReadFile(shared.Dir(t, "contract", "plugin-architecture.txt"))
 	if err != nil {
 		t.Skip("the contract's documentation is not here:", err)
 	}
@@ -110,28 +112,4 @@ func TestQuickStartOfTheContract(t *testing.T) {
 		p = strings.ReplaceAll(p, "github.com/threatwinds/go-sdk/plugins", "github.com/epmesh/epmesh/plugins")
 		buildSource(t, []byte(p))
 	}
-}
-
-// sharedDir finds the folder with the contract, beside the checkout or above.
-func sharedDir(t *testing.T) string {
-	t.Helper()
-	if dir := os.Getenv("EPMESH_SHARED"); dir != "" {
-		return dir
-	}
-	dir, err := filepath.Abs(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != "/"; dir = filepath.Dir(dir) {
-		if shared := filepath.Join(dir, "shared"); exists(filepath.Join(shared, "contract")) {
-			return shared
-		}
-	}
-	t.Skip("no folder shared/contract beside the checkout or above it; EPMESH_SHARED names another")
-	return ""
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/plugins/enginetest"
 	"github.com/hashicorp/go-hclog"
 )
@@ -32,7 +33,7 @@ func newTestInput(t *testing.T, o SenderOptions) *Input {
 }
 
 func TestInputSendsInOrderAndFlushes(t *testing.T) {
-	e := enginetest.New(t, enginetest.Dir(t))
+	e := enginetest.New(t, shortdir.New(t))
 	in := newTestInput(t, testSender(e.Dir))
 	for n := range 5000 {
 		if err := in.Send(t.Context(), &Log{Raw: fmt.Sprint(n)}); err != nil {
@@ -60,7 +61,7 @@ func TestInputSendsInOrderAndFlushes(t *testing.T) {
 }
 
 func TestInputLosesNothingWhenStreamsBreak(t *testing.T) {
-	e := enginetest.New(t, enginetest.Dir(t))
+	e := enginetest.New(t, shortdir.New(t))
 	in := newTestInput(t, testSender(e.Dir))
 	const logs = 3000
 	var order []int
@@ -100,7 +101,7 @@ func TestInputLosesNothingWhenStreamsBreak(t *testing.T) {
 }
 
 func TestInputWindow(t *testing.T) {
-	e := enginetest.New(t, enginetest.Dir(t))
+	e := enginetest.New(t, shortdir.New(t))
 	e.Hold(true)
 	o := testSender(e.Dir)
 	o.Window = 10
@@ -128,7 +129,7 @@ func TestInputWindow(t *testing.T) {
 }
 
 func TestInputWindowBytes(t *testing.T) {
-	e := enginetest.New(t, enginetest.Dir(t))
+	e := enginetest.New(t, shortdir.New(t))
 	e.Hold(true)
 	o := testSender(e.Dir)
 	o.WindowBytes = 1000
@@ -145,7 +146,7 @@ func TestInputWindowBytes(t *testing.T) {
 }
 
 func TestInputSameIDTwice(t *testing.T) {
-	e := enginetest.New(t, enginetest.Dir(t))
+	e := enginetest.New(t, shortdir.New(t))
 	in := newTestInput(t, testSender(e.Dir))
 	var stored atomic.Int32
 	for range 3 {
@@ -162,7 +163,7 @@ func TestInputSameIDTwice(t *testing.T) {
 }
 
 func TestInputBeforeTheNode(t *testing.T) {
-	dir := enginetest.Dir(t)
+	dir := shortdir.New(t)
 	in := newTestInput(t, testSender(dir))
 	if err := in.Send(t.Context(), &Log{Raw: "early"}); err != nil {
 		t.Fatal(err)
@@ -177,7 +178,7 @@ func TestInputBeforeTheNode(t *testing.T) {
 }
 
 func TestInputRefuses(t *testing.T) {
-	e := enginetest.New(t, enginetest.Dir(t))
+	e := enginetest.New(t, shortdir.New(t))
 	in := newTestInput(t, testSender(e.Dir))
 	for name, log := range map[string]*Log{
 		"nil":       nil,
@@ -199,7 +200,7 @@ func TestInputRefuses(t *testing.T) {
 }
 
 func TestCloseSaysWhatIsLeft(t *testing.T) {
-	dir := enginetest.Dir(t)
+	dir := shortdir.New(t)
 	in, err := NewInput(testSender(dir))
 	if err != nil {
 		t.Fatal(err)
@@ -215,7 +216,7 @@ func TestCloseSaysWhatIsLeft(t *testing.T) {
 }
 
 func TestNotifierStore(t *testing.T) {
-	e := enginetest.New(t, enginetest.Dir(t))
+	e := enginetest.New(t, shortdir.New(t))
 	n, err := NewNotifier(testSender(e.Dir))
 	if err != nil {
 		t.Fatal(err)
@@ -242,7 +243,7 @@ func TestNotifierStore(t *testing.T) {
 }
 
 func BenchmarkInput(b *testing.B) {
-	e := enginetest.New(b, enginetest.Dir(b))
+	e := enginetest.New(b, shortdir.New(b))
 	in, err := NewInput(SenderOptions{Dir: e.Dir, Logger: hclog.NewNullLogger()})
 	if err != nil {
 		b.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/plugins/enginetest"
 	pb "github.com/epmesh/epmesh/proto"
 	"github.com/hashicorp/go-hclog"
@@ -46,7 +47,7 @@ func serve(t *testing.T, o Options) (stop func() error) {
 }
 
 func TestServeAllKinds(t *testing.T) {
-	dir := enginetest.Dir(t)
+	dir := shortdir.New(t)
 	stop := serve(t, Options{
 		Name: "my_plugin", Dir: dir,
 		Parse: func(_ context.Context, tr *Transform) (*Draft, error) {
@@ -117,7 +118,7 @@ func TestServeAllKinds(t *testing.T) {
 }
 
 func TestServeLetsCallsEnd(t *testing.T) {
-	dir := enginetest.Dir(t)
+	dir := shortdir.New(t)
 	entered, leave := make(chan struct{}), make(chan struct{})
 	stop := serve(t, Options{Name: "slow", Dir: dir, Correlate: func(context.Context, *Alert) error {
 		close(entered)
@@ -143,7 +144,7 @@ func TestServeLetsCallsEnd(t *testing.T) {
 }
 
 func TestServeGraceEnds(t *testing.T) {
-	dir := enginetest.Dir(t)
+	dir := shortdir.New(t)
 	entered := make(chan struct{})
 	stop := serve(t, Options{Name: "stuck", Dir: dir, Grace: 10 * time.Millisecond, Correlate: func(ctx context.Context, _ *Alert) error {
 		close(entered)
@@ -166,7 +167,7 @@ func TestServeGraceEnds(t *testing.T) {
 }
 
 func TestServeStaleAndLiveSockets(t *testing.T) {
-	dir := enginetest.Dir(t)
+	dir := shortdir.New(t)
 	path := filepath.Join(dir, "sockets", "p_correlation.sock")
 	o := Options{Name: "p", Dir: dir, Correlate: func(context.Context, *Alert) error { return nil }}
 
@@ -205,7 +206,7 @@ func TestServeStaleAndLiveSockets(t *testing.T) {
 
 func TestServeRefuses(t *testing.T) {
 	correlate := func(context.Context, *Alert) error { return nil }
-	dir := enginetest.Dir(t)
+	dir := shortdir.New(t)
 	file := filepath.Join(dir, "sockets", "file_correlation.sock")
 	if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
 		t.Fatal(err)

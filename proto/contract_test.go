@@ -5,12 +5,12 @@ import (
 	"cmp"
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/epmesh/epmesh/integration/shared"
 	pb "github.com/epmesh/epmesh/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -101,7 +101,7 @@ var inTicks = regexp.MustCompile("`([^`]+)`")
 // readContract reads the tables of wire.md.
 func readContract(t *testing.T) []string {
 	t.Helper()
-	f, err := os.Open(filepath.Join(sharedDir(t), "contract", "wire.md"))
+	f, err := os.Open(shared.Dir(t, "contract", "wire.md"))
 	if err != nil {
 		t.Skipf("the contract is not there to compare with: %v", err)
 	}
@@ -131,21 +131,3 @@ func readContract(t *testing.T) []string {
 }
 
 func cells(line string) []string { return strings.Split(strings.Trim(line, "|"), "|") }
-
-func sharedDir(t *testing.T) string {
-	t.Helper()
-	if dir := os.Getenv("EPMESH_SHARED"); dir != "" {
-		return dir
-	}
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "shared", "contract")); err == nil {
-			return filepath.Join(dir, "shared")
-		}
-	}
-	t.Skip("no folder shared beside the checkout and no EPMESH_SHARED: the contract is not compared")
-	return ""
-}

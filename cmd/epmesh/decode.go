@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -9,8 +8,8 @@ import (
 	"time"
 
 	"github.com/epmesh/epmesh/bridge"
+	"github.com/epmesh/epmesh/node/wire"
 	pb "github.com/epmesh/epmesh/proto"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -63,20 +62,6 @@ func tallied(id bridge.ID, t *pb.Tally) (*pb.Message, error) {
 	return &pb.Message{Id: id.String(), Timestamp: t.GetTimestamp(), Topic: t.GetTopic(), Message: string(text)}, nil
 }
 
-// protoJSON is a message as protobuf-JSON on one line. The library varies white
-// space on purpose; scripts and tests want the same text each time.
-func protoJSON(m proto.Message) ([]byte, error) {
-	text, err := protojson.Marshal(m)
-	if err != nil {
-		return nil, fmt.Errorf("encode JSON: %w", err)
-	}
-	var b bytes.Buffer
-	if err := json.Compact(&b, text); err != nil {
-		return nil, fmt.Errorf("encode JSON: %w", err)
-	}
-	return b.Bytes(), nil
-}
-
 // letterJSON is a dead letter as commands print it.
 type letterJSON struct {
 	// Sequence names the dead letter; a tap does not know it.
@@ -119,7 +104,7 @@ func wholeLetter(d bridge.DeadLetter) letterJSON {
 	l := letter(d)
 	m, err := decode(d.Subject, d.ID, d.Body)
 	if err == nil {
-		l.Body, err = protoJSON(m)
+		l.Body, err = wire.JSON(m)
 	}
 	if err != nil {
 		l.Text, l.Undecodable = escaped(d.Body), err.Error()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/epmesh/epmesh/bridge"
+	"github.com/epmesh/epmesh/node/wire"
 	pb "github.com/epmesh/epmesh/proto"
 	"google.golang.org/protobuf/proto"
 )
@@ -43,7 +44,7 @@ func TestDecode(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := protoJSON(m)
+			got, err := wire.JSON(m)
 			if err != nil {
 				t.Fatal(err)
 			}

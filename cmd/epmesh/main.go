@@ -20,11 +20,15 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 type cli struct {
 	Up      upCmd      `cmd:"" help:"Run everything on this machine: an embedded server, a node and the bundled plugins."`
 	Node    nodeCmd    `cmd:"" help:"Run a node as its settings say."`
+	Parse   parseCmd   `cmd:"" help:"Make events of logs without a node, and show what each step does."`
+	Test    testCmd    `cmd:"" help:"Run pipeline cases: logs, and what is wanted of their events."`
+	Check   checkCmd   `cmd:"" help:"Find mistakes in pipeline files, rules and settings."`
 	Status  statusCmd  `cmd:"" help:"Show nodes, plugins, stages and streams."`
 	Tap     tapCmd     `cmd:"" help:"Show what passes a stage, live."`
 	Dead    deadCmd    `cmd:"" help:"Look at dead letters, replay or delete them."`
 	Prune   pruneCmd   `cmd:"" help:"Delete a consumer that no node serves, and what is kept for it."`
 	Plugin  pluginCmd  `cmd:"" help:"List and run the bundled plugins."`
+	Schema  schemaCmd  `cmd:"" help:"Print a JSON Schema of pipeline, rule or case files, for editors."`
 	Version versionCmd `cmd:"" help:"Show which epmesh this is."`
 	Guard   guardCmd   `cmd:"" hidden:"" help:"Used by the node: see that no plugin outlives it."`
 }
@@ -33,6 +37,7 @@ type cli struct {
 type app struct {
 	// ctx ends with the first SIGINT or SIGTERM.
 	ctx            context.Context
+	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
@@ -60,7 +65,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return report(stderr, parseError(err))
 	}
-	a := &app{ctx: context.Background(), stdout: stdout, stderr: stderr}
+	a := &app{ctx: context.Background(), stdin: os.Stdin, stdout: stdout, stderr: stderr}
 	if chosen.Selected().Name != "guard" { // which minds no signal
 		a.ctx = untilSignal()
 	}

@@ -10,9 +10,10 @@ import (
 )
 
 // TestMain makes this test binary the epmesh command too: the scripts run it,
-// and it runs itself again for the bundled plugins and the guard.
+// and it runs itself again for the bundled plugins and the guard. It is a
+// parsing plugin besides.
 func TestMain(m *testing.M) {
-	testscript.Main(leakFree{m}, map[string]func(){"epmesh": main})
+	testscript.Main(leakFree{m}, map[string]func(){"epmesh": main, "testplugin": testPlugin})
 }
 
 type leakFree struct{ m *testing.M }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/epmesh/epmesh/config"
 	"github.com/epmesh/epmesh/node"
-	"github.com/epmesh/epmesh/node/pipeline"
 	"github.com/epmesh/epmesh/node/telemetry"
 	"github.com/epmesh/epmesh/plugins/bundled"
 	"github.com/hashicorp/go-hclog"
@@ -68,7 +67,7 @@ func (c *nodeCmd) Run(a *app) error {
 		Warn: func(p config.Problem) { warnings = append(warnings, p) },
 	})
 	if c.Check {
-		return check(a, s, warnings, err)
+		return checkNode(a, s, warnings, err)
 	}
 	if err != nil {
 		return err
@@ -113,35 +112,4 @@ func nodeOptions(s config.Settings, log hclog.Logger) (node.Options, error) {
 		},
 		Guard: []string{self, "guard"},
 	}, nil
-}
-
-// check tells everything that is wrong with a configuration, and fails where
-// something forbids its use.
-func check(a *app, s config.Settings, warnings []config.Problem, settings error) error {
-	report := config.Report(warnings)
-	if settings != nil {
-		complain(a.stderr, report.String())
-		return settings // the folders are not known for sure
-	}
-	set, problems := config.Load(s.PipelineDir())
-	rules, ruleProblems := config.LoadRules(s.RulesDir())
-	report = append(append(report, problems...), ruleProblems...)
-	_, steps := pipeline.Compile(set, pipeline.Options{})
-	for _, p := range steps {
-		report = append(report, config.Problem{Position: p.Position, Severity: config.Error, Message: p.Err.Error()})
-	}
-	for served, name := range set.Bundled() {
-		if err := bundled.Check(name, served, s.Dir); err != nil {
-			report = append(report, config.Problem{Severity: config.Error, Message: err.Error()})
-		}
-	}
-	if len(report) > 0 {
-		complain(a.stderr, report.String())
-	}
-	if n := len(report.Errors()); n > 0 {
-		return fmt.Errorf("the configuration of %s has %s", s.Dir, count(n, "error"))
-	}
-	fmt.Fprintf(a.stdout, "the configuration of %s is fine: %s, %s, %s\n", s.Dir,
-		count(len(set.Pipelines), "pipeline"), count(len(rules), "rule"), count(len(set.Bundled()), "bundled plugin"))
-	return nil
 }

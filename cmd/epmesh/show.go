@@ -14,6 +14,7 @@ import (
 	"github.com/epmesh/epmesh/bridge"
 	"github.com/epmesh/epmesh/config"
 	"github.com/epmesh/epmesh/node"
+	"github.com/epmesh/epmesh/node/wire"
 	pb "github.com/epmesh/epmesh/proto"
 )
 
@@ -186,7 +187,7 @@ func (s *show) alert(a *pb.Alert) string {
 	if !s.cmd.JSON {
 		return fit(itemLine(time.Now(), a), s.width)
 	}
-	text, err := protoJSON(a)
+	text, err := wire.JSON(a)
 	if err != nil {
 		return ""
 	}

@@ -158,6 +158,9 @@ func notesText(m meshJSON) string {
 		for _, problem := range n.Config.Warnings {
 			note("node %s: %s", n.Node, problem)
 		}
+		if f := n.Events.Flawed; f > 0 {
+			note("node %s: %s carried errors of pipeline steps, which their field errors tells: epmesh tap events --json", n.Node, count(f, "event"))
+		}
 	}
 	prints := map[string]string{}
 	for _, n := range m.Nodes {

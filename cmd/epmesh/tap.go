@@ -12,6 +12,7 @@ import (
 
 	"github.com/epmesh/epmesh/bridge"
 	"github.com/epmesh/epmesh/node/expr"
+	"github.com/epmesh/epmesh/node/wire"
 	pb "github.com/epmesh/epmesh/proto"
 	"google.golang.org/protobuf/proto"
 )
@@ -146,7 +147,7 @@ func (t *tap) line(i bridge.Tapped) (line []byte, ok bool) {
 	}
 	var text []byte
 	if t.JSON || needsJSON(m) {
-		if text, t.err = protoJSON(m); t.err != nil {
+		if text, t.err = wire.JSON(m); t.err != nil {
 			return nil, false
 		}
 	}

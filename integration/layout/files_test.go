@@ -24,9 +24,10 @@ var sleeps = map[string]struct {
 }{
 	"config/watch_test.go":         {2, "in a synctest bubble, where it lets the bubble's time pass"},
 	"node/plugin/deadline_test.go": {1, "in a synctest bubble"},
+	"node/patience/clock_test.go":  {1, "in a synctest bubble, whose time it is about"},
 	"plugins/helpers_test.go":      {1, "in a synctest bubble"},
 	"node/plugin/roles_test.go":    {1, "another process looks, with a pause, until its parent has ended"},
-	"node/node_test.go":            {1, "the pause of a loop that waits for a condition with a deadline"},
+	"node/helpers_test.go":         {1, "the pause of a loop that waits for a condition with a deadline"},
 }
 
 func TestNoSleepInTests(t *testing.T) {

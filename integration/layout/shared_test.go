@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/epmesh/epmesh/integration/shared"
 )
 
 // longLine is from how many bytes on a line of somebody else's is known again;
@@ -18,11 +20,10 @@ const longLine = 100
 // tests to read, and do not become part of the project: no file of them, and no
 // long line.
 func TestNoDataOfOthersInTheTree(t *testing.T) {
-	shared := sharedDir(t)
 	files := map[[sha256.Size]byte]string{}
 	lines := map[string]string{}
 	for _, folder := range []string{"configs", "conformance"} {
-		eachFile(t, filepath.Join(shared, folder), func(name string, text []byte) {
+		eachFile(t, shared.Dir(t, folder), func(name string, text []byte) {
 			files[sha256.Sum256(text)] = name
 			for line := range bytes.Lines(text) {
 				if line = bytes.TrimSpace(line); len(line) >= longLine {
@@ -32,7 +33,7 @@ func TestNoDataOfOthersInTheTree(t *testing.T) {
 		})
 	}
 	if len(files) < 50 {
-		t.Fatalf("only %d files in %s", len(files), shared)
+		t.Fatalf("only %d files of others", len(files))
 	}
 	eachFile(t, root, func(name string, text []byte) {
 		if of := files[sha256.Sum256(text)]; of != "" {
@@ -79,24 +80,4 @@ func eachFile(t *testing.T, dir string, f func(name string, text []byte)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// sharedDir finds the folder with other people's data, which EPMESH_SHARED names
-// or which lies beside the checkout or above it.
-func sharedDir(t *testing.T) string {
-	t.Helper()
-	if dir := os.Getenv("EPMESH_SHARED"); dir != "" {
-		return dir
-	}
-	dir, err := filepath.Abs(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "shared", "conformance")); err == nil {
-			return filepath.Join(dir, "shared")
-		}
-	}
-	t.Skip("no folder shared beside the checkout and no EPMESH_SHARED: nothing to compare with")
-	return ""
 }

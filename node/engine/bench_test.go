@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/epmesh/epmesh/bridge"
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/node/engine"
 	pb "github.com/epmesh/epmesh/proto"
 )
@@ -89,7 +90,7 @@ func (bare) Input(st grpc.BidiStreamingServer[pb.Log, pb.Ack]) error {
 func BenchmarkBare(b *testing.B) {
 	for _, streams := range []int{1, 4} {
 		b.Run(fmt.Sprintf("streams=%d", streams), func(b *testing.B) {
-			path := filepath.Join(dir(b), "s")
+			path := filepath.Join(shortdir.New(b), "s")
 			l, err := net.Listen("unix", path)
 			if err != nil {
 				b.Fatal(err)

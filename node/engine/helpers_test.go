@@ -3,7 +3,6 @@ package engine_test
 import (
 	"context"
 	"errors"
-	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/epmesh/epmesh/bridge"
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/node/engine"
 	"github.com/epmesh/epmesh/node/wire"
 	pb "github.com/epmesh/epmesh/proto"
@@ -96,22 +96,11 @@ func (s *store) deadLetters() []engine.Refused {
 	return slices.Clone(s.refused)
 }
 
-// dir is a work dir with a path short enough for a socket.
-func dir(tb testing.TB) string {
-	tb.Helper()
-	d, err := os.MkdirTemp("", "epm")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { os.RemoveAll(d) })
-	return d
-}
-
 // start runs a server until stop is called or the test ends.
 func start(tb testing.TB, opt engine.Options) (srv *engine.Server, stop func() error) {
 	tb.Helper()
 	if opt.Dir == "" {
-		opt.Dir = dir(tb)
+		opt.Dir = shortdir.New(tb)
 	}
 	srv = engine.New(opt)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -12,12 +12,6 @@ import (
 	"github.com/epmesh/epmesh/node/wire"
 )
 
-// Defaults of a log's fields.
-const (
-	defaultType   = "generic"
-	defaultSource = "unknown"
-)
-
 // maxID is the longest id that is echoed in an Ack: a sender must be able to
 // receive it.
 const maxID = 64 << 10
@@ -47,32 +41,20 @@ func (in *intake) log(frame []byte, now time.Time) entry {
 	if e.reason == taken && len(f.Raw) == 0 {
 		e.refuse(emptyRaw, "raw is empty")
 	}
-	tenant, dataType := f.TenantID, f.DataType
-	var missing [5]wire.Text
-	n := 0
-	fill := func(have []byte, t wire.Text) {
-		if len(have) == 0 {
-			missing[n] = t
-			n++
-		}
-	}
+	defaults := wire.LogDefaults{Tenant: in.tenant, Now: now}
 	if len(f.ID) == 0 {
-		fill(nil, wire.Text{Number: wire.LogID, Value: string(e.ackID)})
+		defaults.ID = string(e.ackID)
 	}
-	if len(dataType) == 0 {
-		dataType = []byte(defaultType)
-		fill(nil, wire.Text{Number: wire.LogDataType, Value: defaultType})
+	var room [5]wire.Text
+	if missing := f.Missing(room[:0], defaults); len(missing) > 0 && e.reason != malformed {
+		e.item.Body = wire.AppendTexts(frame, missing...)
 	}
-	fill(f.DataSource, wire.Text{Number: wire.LogDataSource, Value: defaultSource})
-	if len(f.Timestamp) == 0 {
-		fill(nil, wire.Text{Number: wire.LogTimestamp, Value: timestamp(now)})
-	}
+	tenant, dataType := f.TenantID, f.DataType
 	if len(tenant) == 0 {
 		tenant = []byte(in.tenant)
-		fill(nil, wire.Text{Number: wire.LogTenantID, Value: in.tenant})
 	}
-	if n > 0 && e.reason != malformed {
-		e.item.Body = wire.AppendTexts(frame, missing[:n]...)
+	if len(dataType) == 0 {
+		dataType = []byte(wire.DefaultDataType)
 	}
 	e.item.Subject = in.subject(tenant, dataType, bridge.LogSubject)
 	return e
@@ -92,7 +74,7 @@ func (in *intake) message(frame []byte, now time.Time) entry {
 		n++
 	}
 	if len(f.Timestamp) == 0 {
-		missing[n] = wire.Text{Number: wire.MessageTimestamp, Value: timestamp(now)}
+		missing[n] = wire.Text{Number: wire.MessageTimestamp, Value: wire.Timestamp(now)}
 		n++
 	}
 	if n > 0 && e.reason != malformed {
@@ -160,5 +142,3 @@ func (in *intake) subject(a, b []byte, build func(a, b string) string) string {
 	in.subjects[string(in.key)] = s
 	return s
 }
-
-func timestamp(now time.Time) string { return now.UTC().Format(time.RFC3339Nano) }

@@ -13,12 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/node/engine"
 	pb "github.com/epmesh/epmesh/proto"
 )
 
 func TestSocketModes(t *testing.T) {
-	d := dir(t)
+	d := shortdir.New(t)
 	if err := os.Mkdir(filepath.Join(d, "sockets"), 0o777); err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +43,7 @@ func TestSocketModes(t *testing.T) {
 }
 
 func TestAStaleSocketIsReplaced(t *testing.T) {
-	d := dir(t)
+	d := shortdir.New(t)
 	sockets := filepath.Join(d, "sockets")
 	if err := os.MkdirAll(filepath.Join(sockets, ".e-123"), 0o750); err != nil {
 		t.Fatal(err)
@@ -67,12 +68,12 @@ func TestAStaleSocketIsReplaced(t *testing.T) {
 }
 
 func TestSocketsThatCannotBeOpened(t *testing.T) {
-	long := filepath.Join(dir(t), strings.Repeat("d", 100))
-	running := dir(t)
+	long := filepath.Join(shortdir.New(t), strings.Repeat("d", 100))
+	running := shortdir.New(t)
 	start(t, engine.Options{Dir: running, Publisher: &store{}, Dead: &store{}})
 
 	// Another engine that knows nothing of our lock.
-	foreign := dir(t)
+	foreign := shortdir.New(t)
 	os.Mkdir(filepath.Join(foreign, "sockets"), 0o750)
 	l, err := net.Listen("unix", filepath.Join(foreign, "sockets", "engine_server.sock"))
 	if err != nil {
@@ -80,7 +81,7 @@ func TestSocketsThatCannotBeOpened(t *testing.T) {
 	}
 	defer l.Close()
 
-	file := dir(t)
+	file := shortdir.New(t)
 	os.Mkdir(filepath.Join(file, "sockets"), 0o750)
 	os.WriteFile(filepath.Join(file, "sockets", "engine_server.sock"), nil, 0o600)
 
@@ -110,7 +111,7 @@ func TestSocketsThatCannotBeOpened(t *testing.T) {
 }
 
 func TestServeAgain(t *testing.T) {
-	srv := engine.New(engine.Options{Dir: dir(t), Publisher: &store{}, Dead: &store{}})
+	srv := engine.New(engine.Options{Dir: shortdir.New(t), Publisher: &store{}, Dead: &store{}})
 	for range 2 {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/plugins/enginetest"
 	"github.com/hashicorp/go-hclog"
 )
@@ -40,7 +41,7 @@ func write(t *testing.T, dir, text string) {
 }
 
 func TestCheck(t *testing.T) {
-	dir := enginetest.Dir(t)
+	dir := shortdir.New(t)
 	write(t, dir, "plugins:\n  tail: {bundled: file, paths: [x]}\n  traffic: {bundled: demo}\n")
 	if err := Check("file", "tail", dir); err == nil || !strings.Contains(err.Error(), "plugins.tail: paths") {
 		t.Errorf("tail: %v", err)
@@ -55,7 +56,7 @@ func TestCheck(t *testing.T) {
 
 // A plugin takes changed settings on, and leaves those with a mistake.
 func TestSettingsChange(t *testing.T) {
-	dir := enginetest.Dir(t)
+	dir := shortdir.New(t)
 	e := enginetest.New(t, dir)
 	write(t, dir, "plugins:\n  traffic: {bundled: demo, rate: 100, tenant: one}\n")
 	ctx, cancel := context.WithCancel(t.Context())

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/epmesh/epmesh/config"
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/plugins"
 	"github.com/epmesh/epmesh/plugins/enginetest"
 	pb "github.com/epmesh/epmesh/proto"
@@ -236,7 +237,11 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Errorf("%d bytes counted, %d are there", m.bytes, sum)
 	}
 	m.watch([]string{"actionResult"}, []string{"origin.ip"})
-	hits, total := m.search(query{index: index{[]string{"*"}}, with: []test{{path: "actionResult", text: "failed"}}}, 1<<62, 3, 1000)
+	all, err := config.ParseIndexPattern("*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hits, total := m.search(query{index: all, with: []test{{path: "actionResult", text: "failed"}}}, 1<<62, 3, 1000)
 	if len(hits) != 3 || total != len(m.ring) {
 		t.Errorf("after watching other paths: %d hits of %d", len(hits), total)
 	}
@@ -318,7 +323,7 @@ func TestAdversaryTarget(t *testing.T) {
 
 // The plugin as a process runs it: served, with rules that change meanwhile.
 func TestServedAndReloaded(t *testing.T) {
-	dir := enginetest.Dir(t)
+	dir := shortdir.New(t)
 	file := filepath.Join(dir, "rules", "sub", "r.yml")
 	if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/epmesh/epmesh/config"
 	"github.com/epmesh/epmesh/plugins/internal/fields"
 	pb "github.com/epmesh/epmesh/proto"
 	"google.golang.org/protobuf/proto"
@@ -25,7 +26,7 @@ type store interface {
 
 // query is one history search with its placeholders filled in.
 type query struct {
-	index index
+	index config.IndexPattern
 	since time.Time
 	with  []test
 }
@@ -185,7 +186,7 @@ func (m *memory) search(q query, before uint64, limit, want int) (hits []*pb.Eve
 		if k.arrived.Before(q.since.Add(-skew)) {
 			break // what is older is so too
 		}
-		if !q.index.covers(k.dataType) || k.time.Before(q.since) || !fits(k, q.with) {
+		if !q.index.Covers(k.dataType) || k.time.Before(q.since) || !fits(k, q.with) {
 			continue
 		}
 		total++

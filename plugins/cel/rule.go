@@ -58,7 +58,7 @@ func compileRules(rules []config.Rule, set *config.Set) (*ruleSet, config.Report
 		}
 		if first, twice := names[c.key]; twice {
 			report = append(report, config.Problem{
-				Position: r.Position, Severity: config.Error,
+				Position: r.Position, Severity: config.Error, Rule: "duplicate-rule",
 				Message: fmt.Sprintf("the rule %q stands in %s already", r.Proto.Name, first),
 				Hint:    "give each rule a name or an id of its own: the ids of alerts derive from it",
 			})
@@ -88,7 +88,7 @@ func compileRule(r config.Rule, patterns map[string]string) (*rule, *config.Prob
 	if strings.TrimSpace(r.Proto.Where) != "" {
 		where, err := expr.Compile(r.Proto.Where, patterns)
 		if err != nil {
-			return nil, &config.Problem{Position: r.Where, Severity: config.Error, Message: fmt.Sprintf("rule %q: where: %v", r.Proto.Name, err)}
+			return nil, &config.Problem{Position: r.Where, Severity: config.Error, Rule: "bad-expression", Message: fmt.Sprintf("rule %q: where: %v", r.Proto.Name, err)}
 		}
 		c.where = where
 	}
@@ -96,11 +96,11 @@ func compileRule(r config.Rule, patterns map[string]string) (*rule, *config.Prob
 	if len(requests) == 0 {
 		key, requests = "afterEvents", r.Proto.AfterEvents
 	}
-	budget := maxSearches
+	budget := config.MaxSearches
 	for i, request := range requests {
 		s, err := newSearch(request, &budget)
 		if err != nil {
-			return nil, &config.Problem{Position: r.Position, Severity: config.Error, Message: fmt.Sprintf("rule %q: %s[%d]: %v", r.Proto.Name, key, i, err)}
+			return nil, &config.Problem{Position: r.Position, Severity: config.Error, Rule: "bad-search", Message: fmt.Sprintf("rule %q: %s[%d]: %v", r.Proto.Name, key, i, err)}
 		}
 		c.searches = append(c.searches, s)
 	}

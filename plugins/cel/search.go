@@ -3,20 +3,18 @@ package cel
 import (
 	"errors"
 	"fmt"
-	"path"
-	"regexp"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
+	"github.com/epmesh/epmesh/config"
 	"github.com/epmesh/epmesh/plugins/internal/fields"
 	pb "github.com/epmesh/epmesh/proto"
 )
 
 // search is one compiled history search of a rule.
 type search struct {
-	index  index
+	index  config.IndexPattern
 	within time.Duration // 0: all that is kept
 	count  int
 	with   []criterion
@@ -94,56 +92,16 @@ func wordsOf(text string) []string {
 	return strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' })
 }
 
-// index is which data types an indexPattern names: events are indexed as
-// v11-log-<dataType>-<date>, "*" stands for anything.
-type index struct{ patterns []string }
-
-// indexPrefix begins the names of event indices in the reference engine.
-const indexPrefix = "v11-log-"
-
-func newIndex(pattern string) (index, error) {
-	var x index
-	for p := range strings.SplitSeq(pattern, ",") {
-		if p = strings.TrimSpace(p); p == "" {
-			continue
-		}
-		if _, err := path.Match(p, ""); err != nil {
-			return x, fmt.Errorf("indexPattern %q is no valid pattern", pattern)
-		}
-		x.patterns = append(x.patterns, p)
-	}
-	if len(x.patterns) == 0 {
-		return x, errors.New("indexPattern is empty: write " + indexPrefix + "<dataType>-*, or " + indexPrefix + "* for every data type")
-	}
-	return x, nil
-}
-
-// covers reports whether events of a data type are meant.
-func (x index) covers(dataType string) bool {
-	name := indexPrefix + dataType
-	for _, p := range x.patterns {
-		for _, n := range []string{name, name + "-2006.01.02"} {
-			if ok, _ := path.Match(p, n); ok {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// maxSearches bounds the searches of one rule, with all under or.
-const maxSearches = 100
-
 func newSearch(r *pb.SearchRequest, budget *int) (search, error) {
 	if *budget--; *budget < 0 {
-		return search{}, fmt.Errorf("more than %d searches", maxSearches)
+		return search{}, fmt.Errorf("more than %d searches", config.MaxSearches)
 	}
 	s := search{count: int(min(r.Count, 1<<31))}
 	var err error
-	if s.index, err = newIndex(r.IndexPattern); err != nil {
+	if s.index, err = config.ParseIndexPattern(r.IndexPattern); err != nil {
 		return s, err
 	}
-	if s.within, err = window(r.Within); err != nil {
+	if s.within, err = config.ParseWithin(r.Within); err != nil {
 		return s, err
 	}
 	if len(r.With) == 0 && len(r.Or) == 0 {
@@ -165,8 +123,6 @@ func newSearch(r *pb.SearchRequest, budget *int) (search, error) {
 	}
 	return s, nil
 }
-
-var placeholder = regexp.MustCompile(`^\{\{\s*\.([^{}\s]+)\s*\}\}$`)
 
 func newCriterion(e *pb.Expression) (criterion, error) {
 	c := criterion{path: strings.TrimSuffix(e.Field, ".keyword")}
@@ -191,32 +147,8 @@ func newCriterion(e *pb.Expression) (criterion, error) {
 	default:
 		return c, errors.New("value must be a text, a number, true or false")
 	}
-	if m := placeholder.FindStringSubmatch(c.value); m != nil {
-		c.placeholder = m[1]
-	}
+	c.placeholder, _ = config.ParsePlaceholder(c.value)
 	return c, nil
-}
-
-// window reads a within: a Go duration, or, as users write them too, days and
-// weeks ("7d", "2w") and the date arithmetic of search engines ("now-15m").
-func window(text string) (time.Duration, error) {
-	t := strings.TrimPrefix(strings.TrimSpace(text), "now-")
-	if t == "" {
-		return 0, nil
-	}
-	d, err := time.ParseDuration(t)
-	if err != nil {
-		unit := map[byte]time.Duration{'d': 24 * time.Hour, 'w': 7 * 24 * time.Hour}[t[len(t)-1]]
-		n, nerr := strconv.ParseFloat(t[:len(t)-1], 64)
-		if unit == 0 || nerr != nil {
-			return 0, fmt.Errorf("within is %q, want a duration such as 30s, 15m, 24h or 7d", text)
-		}
-		d = time.Duration(n * float64(unit))
-	}
-	if d <= 0 {
-		return 0, fmt.Errorf("within is %q, want more than nothing", text)
-	}
-	return d, nil
 }
 
 // run searches on behalf of an event that has this place in the store.
@@ -271,7 +203,7 @@ func (s *search) paths(terms, others map[string]bool) {
 
 // covers reports whether a search looks at events of a data type.
 func (s *search) covers(dataType string) bool {
-	if s.index.covers(dataType) {
+	if s.index.Covers(dataType) {
 		return true
 	}
 	for i := range s.or {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/epmesh/epmesh/config"
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/plugins"
 	"github.com/epmesh/epmesh/plugins/enginetest"
 	"github.com/hashicorp/go-hclog"
@@ -127,7 +128,7 @@ func TestFilesLoad(t *testing.T) {
 }
 
 func TestRun(t *testing.T) {
-	e := enginetest.New(t, enginetest.Dir(t))
+	e := enginetest.New(t, shortdir.New(t))
 	r, err := New(plugins.Instance{Name: "demo", Dir: e.Dir, Logger: hclog.NewNullLogger(), Config: gjson.Parse(`{"rate":2000,"firstAttack":"0s","tenant":"t"}`)})
 	if err != nil {
 		t.Fatal(err)

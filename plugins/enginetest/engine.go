@@ -35,17 +35,6 @@ type Engine struct {
 	change  chan struct{}
 }
 
-// Dir makes a work dir with a path short enough for sockets.
-func Dir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "ep")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
 // New makes an engine below dir and starts it; the test's end stops it.
 func New(t testing.TB, dir string) *Engine {
 	t.Helper()

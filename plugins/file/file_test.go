@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/plugins"
 	"github.com/epmesh/epmesh/plugins/enginetest"
 	"github.com/hashicorp/go-hclog"
@@ -24,7 +25,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{T: t, Engine: enginetest.New(t, enginetest.Dir(t)), logs: t.TempDir()}
+	w := &world{T: t, Engine: enginetest.New(t, shortdir.New(t)), logs: t.TempDir()}
 	return w
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/plugins"
 	"github.com/epmesh/epmesh/plugins/enginetest"
 	pb "github.com/epmesh/epmesh/proto"
@@ -26,7 +27,7 @@ func alert(id, ip string) *pb.Alert {
 
 func run(t *testing.T, settings string) (*enginetest.Engine, pb.CorrelationClient) {
 	t.Helper()
-	e := enginetest.New(t, enginetest.Dir(t))
+	e := enginetest.New(t, shortdir.New(t))
 	r, err := New(plugins.Instance{Name: "inc", Dir: e.Dir, Logger: hclog.NewNullLogger(), Config: gjson.Parse(settings)})
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/plugins"
 	"github.com/epmesh/epmesh/plugins/enginetest"
 	pb "github.com/epmesh/epmesh/proto"
@@ -29,7 +30,7 @@ func message(text string) *pb.Message {
 
 func build(t *testing.T, settings string, log hclog.Logger) *notifier {
 	t.Helper()
-	r, err := New(plugins.Instance{Name: "n", Dir: enginetest.Dir(t), Logger: log, Config: gjson.Parse(settings)})
+	r, err := New(plugins.Instance{Name: "n", Dir: shortdir.New(t), Logger: log, Config: gjson.Parse(settings)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/plugins"
 	"github.com/epmesh/epmesh/plugins/enginetest"
 	"github.com/leodido/go-syslog/v4/rfc3164"
@@ -56,7 +57,7 @@ type world struct {
 // run starts the plugin and returns the addresses it announces, by network.
 func run(t *testing.T, settings string) (*world, map[string]string) {
 	t.Helper()
-	w := &world{Engine: enginetest.New(t, enginetest.Dir(t)), out: new(output)}
+	w := &world{Engine: enginetest.New(t, shortdir.New(t)), out: new(output)}
 	r, err := New(plugins.Instance{Name: "syslog", Dir: w.Dir, Logger: plugins.NewLogger("syslog", w.out), Config: gjson.Parse(settings)})
 	if err != nil {
 		t.Fatal(err)
@@ -217,7 +218,7 @@ func TestAddressInUse(t *testing.T) {
 	}
 	defer l.Close()
 	settings := fmt.Sprintf(`{"listeners":[{"listen":"127.0.0.1:0","network":"udp"},{"listen":%q,"network":"tcp"}]}`, l.Addr())
-	r, err := New(plugins.Instance{Name: "s", Dir: enginetest.Dir(t), Logger: plugins.NewLogger("s", io.Discard), Config: gjson.Parse(settings)})
+	r, err := New(plugins.Instance{Name: "s", Dir: shortdir.New(t), Logger: plugins.NewLogger("s", io.Discard), Config: gjson.Parse(settings)})
 	if err != nil {
 		t.Fatal(err)
 	}
