@@ -26,7 +26,8 @@ const (
 )
 
 // Batch is the payload of one JetStream message on the log, draft, event,
-// alert and message streams. All items of a batch share the message's subject.
+// alert and message streams, and on the keyed one. All items of a batch share the
+// message's subject, but for those of the keyed stream.
 type Batch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// version is the storage format. A node that meets a version above its own
@@ -90,7 +91,10 @@ type Item struct {
 	// received is when the log reached an engine socket, Unix nanoseconds.
 	Received uint64 `protobuf:"fixed64,2,opt,name=received,proto3" json:"received,omitempty"`
 	// body is the contract's message (or a Handover) in wire form.
-	Body          []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	// subject is where the item was stored at first. It is set on the keyed stream
+	// only, whose messages are for a part of the keys and not for a subject.
+	Subject       string `protobuf:"bytes,4,opt,name=subject,proto3" json:"subject,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -146,6 +150,13 @@ func (x *Item) GetBody() []byte {
 	return nil
 }
 
+func (x *Item) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
 // Handover is a draft that waits for, or travels to, a node that hosts the
 // parsing plugin which its next step needs.
 type Handover struct {
@@ -159,7 +170,10 @@ type Handover struct {
 	Pipelines string `protobuf:"bytes,3,opt,name=pipelines,proto3" json:"pipelines,omitempty"`
 	// id is the log's identity. What comes of the log derives from it, whether the
 	// log went through here or not.
-	Id            []byte `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`
+	Id []byte `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`
+	// restarts is how often the log started again because a node had another
+	// pipeline set.
+	Restarts      uint32 `protobuf:"varint,5,opt,name=restarts,proto3" json:"restarts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -220,6 +234,13 @@ func (x *Handover) GetId() []byte {
 		return x.Id
 	}
 	return nil
+}
+
+func (x *Handover) GetRestarts() uint32 {
+	if x != nil {
+		return x.Restarts
+	}
+	return 0
 }
 
 // Tally stands for count engine messages of one topic, dataType and
@@ -476,16 +497,18 @@ const file_mesh_proto_rawDesc = "" +
 	"mesh.proto\x12\tepmesh.v1\x1a\rplugins.proto\"H\n" +
 	"\x05Batch\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12%\n" +
-	"\x05items\x18\x02 \x03(\v2\x0f.epmesh.v1.ItemR\x05items\"F\n" +
+	"\x05items\x18\x02 \x03(\v2\x0f.epmesh.v1.ItemR\x05items\"`\n" +
 	"\x04Item\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1a\n" +
 	"\breceived\x18\x02 \x01(\x06R\breceived\x12\x12\n" +
-	"\x04body\x18\x03 \x01(\fR\x04body\"p\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\x12\x18\n" +
+	"\asubject\x18\x04 \x01(\tR\asubject\"\x8c\x01\n" +
 	"\bHandover\x12\x10\n" +
 	"\x03log\x18\x01 \x01(\fR\x03log\x12$\n" +
 	"\x05draft\x18\x02 \x01(\v2\x0e.plugins.DraftR\x05draft\x12\x1c\n" +
 	"\tpipelines\x18\x03 \x01(\tR\tpipelines\x12\x0e\n" +
-	"\x02id\x18\x04 \x01(\fR\x02id\"\x8d\x01\n" +
+	"\x02id\x18\x04 \x01(\fR\x02id\x12\x1a\n" +
+	"\brestarts\x18\x05 \x01(\rR\brestarts\"\x8d\x01\n" +
 	"\x05Tally\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1a\n" +
 	"\bdataType\x18\x02 \x01(\tR\bdataType\x12\x1e\n" +

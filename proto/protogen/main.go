@@ -24,7 +24,7 @@ import (
 	"google.golang.org/protobuf/types/pluginpb"
 )
 
-var sources = []string{"plugins.proto", "mesh.proto"}
+var sources = []string{"plugins.proto", "mesh.proto", "lane.proto", "history.proto"}
 
 func main() {
 	log.SetFlags(0)
