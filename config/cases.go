@@ -26,6 +26,8 @@ type CaseFile struct {
 	// from where the program runs; none means those that the node would read.
 	Files []Named
 	Cases []Case
+	// Rules are the rule files and folders that the file names, likewise.
+	Rules []Named
 	// StripUnderscores runs the pipelines as where the setting
 	// pipeline.keep_underscores is false.
 	StripUnderscores bool
@@ -45,8 +47,10 @@ type Named struct {
 // Case is one log and what is to come of it.
 type Case struct {
 	Position Position
-	Name     string // unique in the file
-	Log      *pb.Log
+	Name     string  // unique in the file
+	Log      *pb.Log // nil where the case has events
+	// Events are what rules see, in their order.
+	Events []CaseEvent
 	// Plugins says what plugins answer where a dynamic step calls them, by name.
 	Plugins map[string]Stub
 	Want    Want
@@ -84,13 +88,17 @@ type Want struct {
 	// Dead wants that the log cannot become an event; nil where it may.
 	Dead *Text
 
+	// Alerts are those wanted, and no others. Nil where the case has no such key:
+	// then no rules are asked.
+	Alerts []WantedAlert
+
 	// At is where each path and key stands, such as "fields.log.x".
 	At map[string]Position
 }
 
 // None reports whether the case wants nothing at all.
 func (w *Want) None() bool {
-	return w.Fields == nil && w.Matches == nil && w.Absent == nil && !w.Exact && w.Event == nil && w.Errors == nil && !w.Dropped && w.Dead == nil
+	return w.Fields == nil && w.Matches == nil && w.Absent == nil && !w.Exact && w.Event == nil && w.Errors == nil && !w.Dropped && w.Dead == nil && w.Alerts == nil
 }
 
 // Text is a text to be found in another, or, written /so/, a regular expression

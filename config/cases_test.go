@@ -40,6 +40,9 @@ func describeCases(f *CaseFile) string {
 	for _, n := range f.Files {
 		fmt.Fprintf(&b, "  file %s (%s)\n", n.Name, n.Position)
 	}
+	for _, n := range f.Rules {
+		fmt.Fprintf(&b, "  rules %s (%s)\n", n.Name, n.Position)
+	}
 	for _, n := range f.Stubs {
 		fmt.Fprintf(&b, "  stub %s (%s)\n", n.Name, n.Position)
 	}
@@ -48,7 +51,10 @@ func describeCases(f *CaseFile) string {
 		if err != nil {
 			return err.Error()
 		}
-		fmt.Fprintf(&b, "case %s: %s\n  log %v\n  want %s\n", c.Position, c.Name, compact(c.Log), want)
+		fmt.Fprintf(&b, "case %s: %s\n  log %v\n  want %s\n", c.Position, c.Name, compactCase(c.Log), want)
+		for _, e := range c.Events {
+			fmt.Fprintf(&b, "  event %s: log %v, event %v, %d times, after %s, every %s\n", e.Position, compactCase(e.Log), compactCase(e.Event), e.Times, e.After, e.Every)
+		}
 		if len(c.Plugins) > 0 {
 			stubs, err := json.Marshal(c.Plugins)
 			if err != nil {
@@ -242,7 +248,11 @@ func FuzzParseCases(f *testing.F) {
 			t.Error("no cases and no error")
 		}
 		for _, c := range file.Cases {
-			if c.Name == "" || c.Log.GetDataType() == "" || c.Position.Line == 0 {
+			typed := c.Log.GetDataType() != ""
+			for _, e := range c.Events {
+				typed = (e.Log.GetDataType() != "") != (e.Event.GetDataType() != "") && e.Times > 0
+			}
+			if c.Name == "" || !typed || c.Position.Line == 0 {
 				t.Errorf("took %+v", c)
 			}
 		}
@@ -312,4 +322,17 @@ func TestCasesBounds(t *testing.T) {
 			t.Errorf("%s: want an error with %q, have %.500s", name, test.want, report)
 		}
 	}
+}
+
+// compactCase is a log or event of a case, "-" for none.
+func compactCase[M interface {
+	comparable
+	String() string
+}](m M,
+) string {
+	var none M
+	if m == none {
+		return "-"
+	}
+	return compact(m)
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	pb "github.com/epmesh/epmesh/proto"
 	"go.yaml.in/yaml/v3"
@@ -73,7 +74,17 @@ func kindName(k protoreflect.Kind) string {
 // path checks that an event can have something at a path; a misspelt one would
 // be absent for ever without a word.
 func (d *caseDecoder) path(p pair, name string) (place, bool) {
-	at, parts := eventPlace, SplitPath(p.key)
+	at, ok := d.pathIn(eventPlace, p, name)
+	if ok && SplitPath(p.key)[0] == "errors" {
+		d.add(RuleBadCase, Error, p.at.Line, p.at.Column, "write errors: as a key of the case", "%s: errors on the event have a key of their own", name)
+		return at, false
+	}
+	return at, ok
+}
+
+// pathIn checks that a message can have something at a path.
+func (d *caseDecoder) pathIn(root place, p pair, name string) (place, bool) {
+	at, parts := root, SplitPath(p.key)
 	for i, part := range parts {
 		next, hint := at.below(part)
 		switch {
@@ -81,14 +92,11 @@ func (d *caseDecoder) path(p pair, name string) (place, bool) {
 			d.add(RuleBadCase, Error, p.at.Line, p.at.Column, "", "%s: the path %q has an empty part", name, p.key)
 			return at, false
 		case hint != "":
-			where := "events have no field"
+			where := strings.ToLower(string(root.message.Name())) + "s have no field"
 			if i > 0 {
 				where = JoinPath(parts[:i]...) + " has no field"
 			}
 			d.add(RuleBadCase, Error, p.at.Line, p.at.Column, hint, "%s: %s %q", name, where, part)
-			return at, false
-		case i == 0 && part == "errors":
-			d.add(RuleBadCase, Error, p.at.Line, p.at.Column, "write errors: as a key of the case", "%s: errors on the event have a key of their own", name)
 			return at, false
 		}
 		at = next

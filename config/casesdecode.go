@@ -48,7 +48,8 @@ func ParseCases(path string, data []byte) (*CaseFile, Report) {
 	d.out.root = behind(root)
 	var cases *pair
 	d.keys(d.out.root, "", 0, map[string]func(pair){
-		"files":    func(p pair) { d.files(p) },
+		"files":    func(p pair) { d.out.Files = d.files(p, "remove the key for the files that the node would read") },
+		"rules":    func(p pair) { d.out.Rules = d.files(p, "remove the key for the rules that the node would read") },
 		"defaults": func(p pair) { d.givenDefaults(p) },
 		"plugins":  func(p pair) { d.stubs = d.plugins(p, "plugins", 1) },
 		"cases":    func(p pair) { cases = &p },
@@ -154,26 +155,28 @@ func (d *caseDecoder) list(n *yaml.Node, name string, depth int) []*yaml.Node {
 	return items
 }
 
-func (d *caseDecoder) files(p pair) {
-	for _, n := range d.list(p.value, "files", 1) {
-		name, ok := d.text(n, "files", 2)
+// files reads a list of paths.
+func (d *caseDecoder) files(p pair, without string) (list []Named) {
+	for _, n := range d.list(p.value, p.key, 1) {
+		name, ok := d.text(n, p.key, 2)
 		switch {
 		case !ok:
 			continue
 		case name == "" || strings.ContainsRune(name, 0):
-			d.add(RuleBadCase, Error, n.Line, n.Column, "", "files: %q is no path", name)
+			d.add(RuleBadCase, Error, n.Line, n.Column, "", "%s: %q is no path", p.key, name)
 			continue
-		case len(d.out.Files) == maxFiles:
-			d.add(RuleBadCase, Error, n.Line, n.Column, "", "files: more than %d", maxFiles)
-			return
+		case len(list) == maxFiles:
+			d.add(RuleBadCase, Error, n.Line, n.Column, "", "%s: more than %d", p.key, maxFiles)
+			return list
 		case !filepath.IsAbs(name):
 			name = filepath.Join(filepath.Dir(d.out.Path), name)
 		}
-		d.out.Files = append(d.out.Files, Named{name, d.position(n)})
+		list = append(list, Named{name, d.position(n)})
 	}
-	if len(d.out.Files) == 0 && !d.failed {
-		d.add(RuleBadCase, Error, p.at.Line, p.at.Column, "remove the key for the files that the node would read", "files: the list is empty")
+	if len(list) == 0 && !d.failed {
+		d.add(RuleBadCase, Error, p.at.Line, p.at.Column, without, "%s: the list is empty", p.key)
 	}
+	return list
 }
 
 // logKeys are the keys that cases have for what a log says beside its text.
@@ -230,7 +233,8 @@ func (d *caseDecoder) oneCase(n *yaml.Node) Case {
 		"log":     func(p pair) { given["log"], log = p, d.log(p) },
 		"plugins": func(p pair) { c.Plugins = d.plugins(p, "plugins", 3) },
 		"fields":  w.fields, "matches": w.matches, "absent": w.absent, "exact": w.exact, "event": w.event,
-		"errors": w.errors, "dropped": w.dropped, "dead": w.dead,
+		"errors": w.errors, "dropped": w.dropped, "dead": w.dead, "alerts": w.alerts,
+		"events": func(p pair) { given["events"], c.Events = p, d.events(p) },
 	}
 	for key, field := range logKeys {
 		take[key] = func(p pair) {
@@ -248,6 +252,16 @@ func (d *caseDecoder) oneCase(n *yaml.Node) Case {
 		d.add(RuleBadCase, Error, n.Line, n.Column, "write name: and what the case shows", "the case has no name")
 	}
 	l, both := given["log"]
+	if events, ok := given["events"]; ok {
+		for key, p := range given {
+			if key != "events" {
+				d.add(RuleBadCase, Error, p.at.Line, p.at.Column, "write it in an item of events", "the case has events, in line %d, and beside them %s", events.at.Line, key)
+			}
+		}
+		w.onlyAlerts()
+		d.stubsFor(&c)
+		return c
+	}
 	if both {
 		maps.Copy(fields, log)
 		for key, p := range given {
@@ -256,16 +270,19 @@ func (d *caseDecoder) oneCase(n *yaml.Node) Case {
 			}
 		}
 	} else if _, ok := given["raw"]; !ok {
-		d.add(RuleBadCase, Error, n.Line, n.Column, "write raw: and the text of the log", "the case has no log")
+		d.add(RuleBadCase, Error, n.Line, n.Column, "write raw: and the text of the log, or events: for rules", "the case has no log")
 	}
 	if fields["dataType"] == "" && len(d.report) == before {
 		d.add(RuleBadCase, Error, n.Line, n.Column, "write dataType: in the case, or below defaults for all", "the case's log has no data type, so no pipeline would run")
 	}
 	w.exclusive(n)
-	c.Log = &pb.Log{
-		Id: fields["id"], DataType: fields["dataType"], DataSource: fields["dataSource"],
-		Timestamp: fields["@timestamp"], TenantId: fields["tenantId"], Raw: fields["raw"],
-	}
+	c.Log = logOf(fields)
+	d.stubsFor(&c)
+	return c
+}
+
+// stubsFor adds what plugins answer in all cases.
+func (d *caseDecoder) stubsFor(c *Case) {
 	for name, stub := range d.stubs {
 		if _, own := c.Plugins[name]; !own {
 			if c.Plugins == nil {
@@ -274,7 +291,6 @@ func (d *caseDecoder) oneCase(n *yaml.Node) Case {
 			c.Plugins[name] = stub
 		}
 	}
-	return c
 }
 
 func (d *caseDecoder) name(n *yaml.Node) string {

@@ -15,7 +15,7 @@ import (
 
 // wantKeys are the keys of a case that say what it wants, in the order in which
 // they are added.
-var wantKeys = []string{"dropped", "dead", "fields", "matches", "event", "exact", "absent", "errors"}
+var wantKeys = []string{"dropped", "dead", "fields", "matches", "event", "exact", "absent", "errors", "alerts"}
 
 // plain is what the case says of its wants, as plain values.
 func (w *Want) plain() map[string]any {
@@ -55,6 +55,9 @@ func (w *Want) plain() map[string]any {
 			out[key] = true
 		}
 	}
+	if w.Alerts != nil {
+		out["alerts"] = plainAlerts(w.Alerts)
+	}
 	if w.Dead != nil {
 		out["dead"] = w.Dead.Source
 	}
@@ -81,7 +84,7 @@ func (f *CaseFile) Update(wants map[int]Want) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", f.Path, err)
 	}
 	again, report := ParseCases(f.Path, text)
-	if report.Err() != nil || len(again.Cases) != len(f.Cases) || again.StripUnderscores != f.StripUnderscores || !reflect.DeepEqual(pathsOf(again.Files), pathsOf(f.Files)) {
+	if report.Err() != nil || len(again.Cases) != len(f.Cases) || again.StripUnderscores != f.StripUnderscores || !reflect.DeepEqual(pathsOf(again.Files), pathsOf(f.Files)) || !reflect.DeepEqual(pathsOf(again.Rules), pathsOf(f.Rules)) {
 		return nil, fmt.Errorf("%s: %w", f.Path, errEdit)
 	}
 	for i := range f.Cases {
@@ -90,7 +93,7 @@ func (f *CaseFile) Update(wants map[int]Want) ([]byte, error) {
 			want = changed
 		}
 		a, b := again.Cases[i], f.Cases[i]
-		if a.Name != b.Name || !proto.Equal(a.Log, b.Log) || !reflect.DeepEqual(a.Plugins, b.Plugins) || !SameValue(a.Want.plain(), want.plain()) {
+		if a.Name != b.Name || !proto.Equal(a.Log, b.Log) || !sameEvents(a.Events, b.Events) || !reflect.DeepEqual(a.Plugins, b.Plugins) || !SameValue(a.Want.plain(), want.plain()) {
 			return nil, fmt.Errorf("%s: case %q: %w", b.Position, b.Name, errEdit)
 		}
 	}
@@ -99,6 +102,12 @@ func (f *CaseFile) Update(wants map[int]Want) ([]byte, error) {
 
 // errEdit is why a file is left as it is.
 var errEdit = errors.New("the wants cannot be replaced without touching what else is written there; write the case in lines of its own, without anchors and aliases, and run --update again")
+
+func sameEvents(a, b []CaseEvent) bool {
+	return slices.EqualFunc(a, b, func(x, y CaseEvent) bool {
+		return proto.Equal(x.Log, y.Log) && proto.Equal(x.Event, y.Event) && x.Times == y.Times && x.After == y.After && x.Every == y.Every
+	})
+}
 
 func pathsOf(list []Named) []string {
 	out := make([]string, len(list))

@@ -115,6 +115,15 @@ func (w wantDecoder) event(p pair) {
 	}
 }
 
+// onlyAlerts checks that a case with events wants nothing of a single one.
+func (w wantDecoder) onlyAlerts() {
+	for _, key := range wantKeys {
+		if at, ok := w.want.At[key]; ok && key != "alerts" {
+			w.add(RuleBadCase, Error, at.Line, at.Column, "test it in a case with raw", "the case has events, so there is no one event that %s is about", key)
+		}
+	}
+}
+
 // exclusive checks that the wants of a case can all hold.
 func (w wantDecoder) exclusive(n *yaml.Node) {
 	given := w.want
@@ -129,6 +138,11 @@ func (w wantDecoder) exclusive(n *yaml.Node) {
 			}
 			w.add(RuleBadCase, Error, at.Line, at.Column, "remove one of them", "the case wants %s and %s", key, other)
 			return
+		}
+	}
+	for _, key := range []string{"dropped", "dead"} {
+		if at, ok := given.At[key]; ok && given.Alerts != nil {
+			w.add(RuleBadCase, Error, at.Line, at.Column, "remove one of them", "the case wants %s and alerts", key)
 		}
 	}
 	for _, path := range slices.Sorted(maps.Keys(given.Fields)) {

@@ -87,7 +87,7 @@ func (l *loader) checkBounds() {
 	if window && wait && s.NATS.Duplicates < s.Stages.AckWait {
 		l.clash("nats.duplicate_window", "stages.ack_wait", "%s is shorter than stages.ack_wait, %s, so that repeated work could be stored twice", s.NATS.Duplicates, s.Stages.AckWait)
 	}
-	if s.NATS.URL != "" || !payload {
+	if !s.NATS.Embedded() || !payload {
 		return // an external server has its own limit
 	}
 	const envelope = 16 * KiB // what is stored around an item
@@ -123,66 +123,18 @@ func (l *loader) checkDir() {
 	}
 }
 
-func (l *loader) checkNATS() {
-	n := &l.settings.NATS
-	l.address("nats.listen", n.Listen)
-	if n.Sync != "always" {
-		if d, err := time.ParseDuration(n.Sync); err != nil || d <= 0 {
-			l.fail("nats.sync", "", `%q is neither "always" nor an interval such as 2m`, n.Sync)
-		}
-	}
-	for _, f := range []struct{ path, file string }{{"nats.credentials", n.Credentials}, {"nats.context", n.Context}} {
-		if f.file == "" {
-			continue
-		}
-		if file, err := os.Open(f.file); err != nil {
-			l.fail(f.path, "name a file that this user can read", "cannot open %s: %v", f.file, reason(err))
-		} else if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
-			file.Close()
-			l.fail(f.path, "name a file", "%s is no file", f.file)
-		} else {
-			file.Close()
-		}
-	}
-	if n.URL != "" {
-		for u := range strings.SplitSeq(n.URL, ",") {
-			// Never print a URL that is not understood: it may hold a password.
-			if !validURL(strings.TrimSpace(u)) {
-				l.fail("nats.url", "write nats://host:4222, several with commas; in user and password, write special characters as %XX", "not the URL of a NATS server")
-				break
-			}
-		}
-	}
-	external := n.URL != "" || n.Context != ""
-	switch {
-	case n.URL != "" && n.Context != "":
-		l.clash("nats.url", "nats.context", "nats.context names a server too; give one of them")
-	case n.Credentials != "" && !external:
-		l.fail("nats.credentials", "give nats.url too, or remove it", "the embedded server takes no credentials")
-	}
-	if !external && n.Replicas > 1 && n.Replicas <= 5 {
-		l.fail("nats.replicas", "give the nats.url of a cluster, or leave it at 1", "one embedded server cannot keep %d copies", n.Replicas)
-	}
-	if external {
-		for _, path := range []string{"nats.listen", "nats.sync", "nats.max_payload"} {
-			if at := l.origin[path]; at.File != "" {
-				l.addAt(RuleIgnoredKey, at, Warning, "remove it, or set it at the external server", "%s has no effect: it is for the embedded server, which is off", path)
-			}
-		}
-	} else if h, p, err := net.SplitHostPort(l.settings.HTTP.Listen); err == nil && p != "0" && n.Listen == net.JoinHostPort(h, p) {
-		l.clash("http.listen", "nats.listen", "%s is the address of nats.listen too", n.Listen)
-	}
-	if at := l.origin["nats.url"]; at.Line > 0 && n.hasSecret() && l.mode&0o044 != 0 {
-		l.addAt(RuleBadSetting, at, Warning, "chmod 600 "+at.File, "nats.url holds a secret and others can read this file")
-	}
-}
+// Schemes of URLs that clients connect to, and edges.
+var (
+	clientSchemes = []string{"nats", "tls", "ws", "wss"}
+	hubSchemes    = []string{"nats-leaf", "nats", "tls"}
+)
 
-func validURL(text string) bool {
+func validURL(text string, schemes []string) bool {
 	if !strings.Contains(text, "://") {
 		text = "nats://" + text
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+	if err != nil || u.Hostname() == "" || !slices.Contains(schemes, u.Scheme) {
 		return false
 	}
 	return u.Port() == "" || validPort(u.Port(), 1)

@@ -26,6 +26,8 @@ type decoder struct {
 	source *sourceText
 	nodes  map[proto.Message]*yaml.Node
 	root   *yaml.Node
+	// mesh is the section of the file that the contract does not have.
+	mesh Mesh
 }
 
 func newDecoder(file string) *decoder {
@@ -68,9 +70,10 @@ func (d *decoder) message(m protoreflect.Message, n *yaml.Node, name string, dep
 		return
 	}
 	fields := m.Descriptor().Fields()
+	_, outermost := m.Interface().(*pb.Config)
 	if n.Kind != yaml.MappingNode {
 		hint := "known keys: " + strings.Join(names(fields), ", ")
-		if _, outermost := m.Interface().(*pb.Config); outermost {
+		if outermost {
 			hint = "a pipeline file begins with a key such as pipeline, patterns or plugins"
 		}
 		d.wrong(n, name, "a mapping", hint)
@@ -85,6 +88,10 @@ func (d *decoder) message(m protoreflect.Message, n *yaml.Node, name string, dep
 	}
 	var unknown []pair
 	for _, p := range d.pairs(n, depth) {
+		if outermost && p.key == meshKey {
+			d.readMesh(p.value, depth+1)
+			continue
+		}
 		fd := fields.ByJSONName(p.key)
 		if fd == nil {
 			fd = fields.ByTextName(p.key)
@@ -118,8 +125,12 @@ func (d *decoder) message(m protoreflect.Message, n *yaml.Node, name string, dep
 		d.step(m, n, unknown, name)
 		return
 	}
+	known := names(fields)
+	if outermost {
+		known = append(known, meshKey)
+	}
 	for _, p := range unknown {
-		d.unknown(p, name, didYouMean(p.key, names(fields)))
+		d.unknown(p, name, didYouMean(p.key, known))
 	}
 }
 

@@ -85,7 +85,7 @@ func FuzzAgainstProtojson(f *testing.F) {
 		got := d.config(data)
 		if err == nil {
 			for _, p := range d.report {
-				if p.Severity == Error && strings.Contains(p.Message, ": expected ") {
+				if p.Severity == Error && strings.Contains(p.Message, ": expected ") && !strings.HasPrefix(p.Message, meshKey) {
 					t.Errorf("stricter than protobuf: %s", p)
 				}
 			}

@@ -100,7 +100,7 @@ func isCases(name string) bool { return strings.HasSuffix(name, CaseSuffix) }
 var outerKeys = map[Kind]struct{ sure, others []string }{
 	PipelineFile: {
 		[]string{"pipeline", "patterns", "disabledRules", "disabled_rules"},
-		[]string{"tenants", "plugins", "env"},
+		[]string{"tenants", "plugins", "env", meshKey},
 	},
 	RuleFile: {
 		[]string{"where", "dataTypes", "data_types", "afterEvents", "correlation", "deduplicateBy", "groupBy"},

@@ -11,8 +11,9 @@ import (
 
 // Load reads every file whose name ends in .yaml below a pipeline folder
 // (WORK_DIR/pipeline), in natural order of the base names across folders.
-// Pipelines, disabled rules and tenants add up over the files; patterns and
-// plugins are merged by key, where a later file wins.
+// Pipelines, disabled rules, tenants, placements and singletons add up over the
+// files; patterns, plugins and affinities are merged by key, where a later file
+// wins.
 //
 // A file with errors counts as a whole as not there. The set is never nil: it
 // says what the other files say. A node that has a set already keeps it if the
@@ -81,6 +82,7 @@ func (b *builder) file(name string, data []byte) {
 // merge adds a file without errors to the set.
 func (b *builder) merge(cfg *pb.Config, settings map[string]any, d *decoder) {
 	s := b.set
+	b.addMesh(&d.mesh, d)
 	for _, p := range cfg.Pipeline {
 		pipeline := Pipeline{Position: d.at[p], DataTypes: p.DataTypes, Steps: make([]Step, len(p.Steps)), Partial: d.failed, place: d.placeOf(p)}
 		for i, step := range p.Steps {
@@ -146,6 +148,7 @@ func (b *builder) finish() {
 			}
 		}
 	}
+	b.checkMesh()
 	for _, name := range b.set.Order["notification"] {
 		topics := b.set.pluginKey(name, "topics")
 		if list, ok := topics.([]any); topics != nil && (!ok || len(texts(list)) != len(list)) {

@@ -45,6 +45,16 @@ func describe(s *Set) string {
 	for _, stage := range slices.Sorted(maps.Keys(s.Order)) {
 		fmt.Fprintf(&b, "order %s %v\n", stage, s.Order[stage])
 	}
+	for _, p := range s.Mesh.Place {
+		fmt.Fprintf(&b, "place %s stage=%q plugin=%q dataType=%q tenant=%q %v\n", p.Position, p.Stage, p.Plugin, p.DataType, p.Tenant, p.Groups)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Mesh.Affinity)) {
+		a := s.Mesh.Affinity[name]
+		fmt.Fprintf(&b, "affinity %s %s %q %d\n", name, a.Position, a.Key, a.Partitions)
+	}
+	if len(s.Mesh.Singletons) > 0 {
+		fmt.Fprintf(&b, "singletons %v\n", s.Mesh.Singletons)
+	}
 	return b.String()
 }
 

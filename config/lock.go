@@ -91,25 +91,17 @@ func WriteFile(ctx context.Context, dir, name string, data []byte) (err error) {
 		}
 	}()
 	path := filepath.Join(dir, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-		return err
-	}
-	// Written beside under a name that nobody reads, and before the lock is
-	// taken, so that the lock covers the rename alone.
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+	// Written before the lock is taken, so that the lock covers the rename alone.
+	tmp, err := writeBeside(path, data)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name()) // gone if renamed
-	_, err = tmp.Write(data)
-	if err = errors.Join(err, tmp.Chmod(0o640), tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
+	defer os.Remove(tmp) // gone if renamed
 	release, err := Lock(ctx, dir)
 	if err != nil {
 		return err
 	}
-	err = os.Rename(tmp.Name(), path)
+	err = os.Rename(tmp, path)
 	return errors.Join(err, release(), syncDir(filepath.Dir(path)))
 }
 

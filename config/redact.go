@@ -21,20 +21,39 @@ func (s Settings) String() string {
 // GoString is String.
 func (s Settings) GoString() string { return s.String() }
 
-// Redacted is the settings with what in the URL is secret left out.
+// Redacted is the settings with what in the URLs is secret left out.
 func (n NATS) Redacted() NATS {
-	urls := strings.Split(n.URL, ",")
+	n.URL = redactURLs(n.URL)
+	n.Leaf = n.Leaf.Redacted()
+	return n
+}
+
+// Redacted is the settings with what in the URL is secret left out.
+func (l Leaf) Redacted() Leaf {
+	l.URL = redactURLs(l.URL)
+	return l
+}
+
+// String is the redacted form.
+func (l Leaf) String() string {
+	type plain Leaf
+	return fmt.Sprintf("%+v", plain(l.Redacted()))
+}
+
+// GoString is String.
+func (l Leaf) GoString() string { return l.String() }
+
+func redactURLs(text string) string {
+	urls := strings.Split(text, ",")
 	for i, u := range urls {
 		u = strings.TrimSpace(u)
 		// A comma within a password cuts it in two: then nothing can be shown.
-		if strings.Contains(n.URL, "@") && (!strings.Contains(u, "://") || !validURL(u)) {
-			n.URL = "xxxxx"
-			return n
+		if strings.Contains(text, "@") && (!strings.Contains(u, "://") || !validURL(u, clientSchemes) && !validURL(u, hubSchemes)) {
+			return "xxxxx"
 		}
 		urls[i] = redactURL(u)
 	}
-	n.URL = strings.Join(urls, ",")
-	return n
+	return strings.Join(urls, ",")
 }
 
 // String is the redacted form.
@@ -64,5 +83,5 @@ func redactURL(text string) string {
 	return u.String()
 }
 
-// hasSecret tells whether a URL holds a password or token.
-func (n NATS) hasSecret() bool { return n.Redacted().URL != strings.ReplaceAll(n.URL, ", ", ",") }
+// hasSecret tells whether URLs hold a password or token.
+func hasSecret(urls string) bool { return redactURLs(urls) != strings.ReplaceAll(urls, ", ", ",") }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -39,6 +40,31 @@ func LoadRules(dir string) ([]Rule, Report) {
 	sources, report := RuleFiles(dir)
 	for _, s := range sources {
 		more, found := ParseRules(s.Name, s.Data)
+		rules, report = append(rules, more...), append(report, found...)
+	}
+	return rules, report
+}
+
+// LoadRuleFiles reads rule files in the order given, and folders as LoadRules
+// does. A path that is not there is an error in the report.
+func LoadRuleFiles(paths ...string) ([]Rule, Report) {
+	var rules []Rule
+	var report Report
+	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			more, found := LoadRules(path)
+			rules, report = append(rules, more...), append(report, found...)
+			continue
+		}
+		data, err := readFile(path)
+		if err != nil {
+			report = append(report, Problem{
+				Position: Position{File: path}, Severity: Error, Rule: RuleFileNotRead,
+				Message: "cannot read the file: " + reason(err).Error(), Hint: "name a file, or a folder, of rules",
+			})
+			continue
+		}
+		more, found := ParseRules(path, data)
 		rules, report = append(rules, more...), append(report, found...)
 	}
 	return rules, report

@@ -19,6 +19,7 @@ import (
 func PipelineSchema() []byte {
 	b := schemaBuilder{defs: map[string]any{}}
 	root := b.object((&pb.Config{}).ProtoReflect().Descriptor())
+	root["properties"].(map[string]any)[meshKey] = meshSchema()
 	return b.finish("epmesh pipeline file", "Pipelines, patterns, tenants and plugins of epmesh: a file below WORK_DIR/pipeline.", root)
 }
 

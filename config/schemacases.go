@@ -16,6 +16,7 @@ func CaseSchema() []byte {
 	b.defs["Case"] = b.oneCase()
 	root := closed(map[string]any{
 		"files":           map[string]any{"type": "array", "minItems": 1, "items": wantedText(""), "description": "Pipeline files and folders, as paths from this file's folder, in the order in which they count. Without, those that the node would read."},
+		"rules":           map[string]any{"type": "array", "minItems": 1, "items": wantedText(""), "description": "Rule files and folders, as paths from this file's folder. Without, those that the node would read."},
 		"defaults":        closed(logTexts(map[string]any{})),
 		"plugins":         map[string]any{"$ref": "#/$defs/Plugins"},
 		"keepUnderscores": map[string]any{"type": "boolean", "default": true, "description": "As the setting pipeline.keep_underscores: false for filters of older engines."},
@@ -31,26 +32,55 @@ func (b *schemaBuilder) oneCase() map[string]any {
 		"raw":     map[string]any{"type": "string", "description": "The text of the log."},
 		"log":     b.log(),
 		"plugins": map[string]any{"$ref": "#/$defs/Plugins"},
-		"fields":  b.byPath("Values by path, such as origin.ip: 192.0.2.1.", nil),
-		"matches": b.byPath("Texts by path that the value has in it; /like this/ is a regular expression.", wantedText("")),
+		"fields":  b.byPath(eventPlace, "Values by path, such as origin.ip: 192.0.2.1.", nil),
+		"matches": b.byPath(eventPlace, "Texts by path that the value has in it; /like this/ is a regular expression.", wantedText("")),
 		"absent":  map[string]any{"type": "array", "items": map[string]any{"type": "string", "minLength": 1}, "description": "Paths at which nothing stands."},
 		"exact":   yes("There is no field besides those under fields and matches."),
-		"event":   b.event(),
+		"event":   b.event(false),
 		"errors":  map[string]any{"type": "array", "items": wantedText(""), "description": "Each is in an error on the event, and each error has one of these in it."},
 		"dropped": yes("A drop step discards the log."),
 		"dead":    wantedText("The log cannot become an event, and this is in the reason."),
+		"events":  map[string]any{"type": "array", "minItems": 1, "items": b.caseEvent(), "description": "What rules see, in this order."},
+		"alerts":  map[string]any{"type": "array", "items": b.caseAlert(), "description": "The alerts that rules make, and no others."},
 	}
 	s := closed(logTexts(properties), "name")
 	s["oneOf"] = []any{
 		map[string]any{"required": []any{"raw"}},
 		map[string]any{"required": []any{"log"}},
+		map[string]any{"required": []any{"events"}},
 	}
 	s["dependentSchemas"] = map[string]any{
 		"log":     without("raw", "dataType", "dataSource", "tenantId", "timestamp"),
 		"event":   without("fields", "matches", "absent", "exact", "dropped", "dead"),
-		"dropped": without("fields", "matches", "absent", "exact", "errors", "dead"),
-		"dead":    without("fields", "matches", "absent", "exact", "errors"),
+		"dropped": without("fields", "matches", "absent", "exact", "errors", "dead", "alerts"),
+		"dead":    without("fields", "matches", "absent", "exact", "errors", "alerts"),
+		"events":  without("raw", "log", "dataType", "dataSource", "tenantId", "timestamp", "fields", "matches", "absent", "exact", "event", "errors", "dropped", "dead"),
 	}
+	return s
+}
+
+// caseEvent is one of the events of a case.
+func (b *schemaBuilder) caseEvent() map[string]any {
+	s := closed(logTexts(map[string]any{
+		"raw":   map[string]any{"type": "string", "description": "The text of a log, of which the pipelines make the event."},
+		"event": b.event(true),
+		"times": map[string]any{"type": "integer", "minimum": 1, "maximum": maxCaseEvents, "description": "How often it comes."},
+		"after": map[string]any{"type": "string", "description": "How long after the event before it, such as 30s; without, 1s."},
+		"every": map[string]any{"type": "string", "description": "With times: how long after each other, such as 5s; without, 1s."},
+	}))
+	s["oneOf"] = []any{map[string]any{"required": []any{"raw"}}, map[string]any{"required": []any{"event"}}}
+	return s
+}
+
+// caseAlert is what is wanted of one rule.
+func (b *schemaBuilder) caseAlert() map[string]any {
+	s := closed(map[string]any{
+		"rule":   map[string]any{"type": "string", "minLength": 1, "description": "The rule's name or id."},
+		"count":  map[string]any{"type": "integer", "minimum": 0, "description": "How many alerts it makes, 0 where it must not fire; without, one at least."},
+		"fields": b.byPath(alertPlace, "Values by path of its last alert, such as severity: high.", nil),
+	}, "rule")
+	s["if"] = map[string]any{"properties": map[string]any{"count": map[string]any{"const": 0}}, "required": []any{"count"}}
+	s["then"] = without("fields")
 	return s
 }
 
@@ -92,8 +122,12 @@ func (b *schemaBuilder) answer() map[string]any {
 }
 
 // event is the event as it is nested.
-func (b *schemaBuilder) event() map[string]any {
+func (b *schemaBuilder) event(given bool) map[string]any {
 	s := b.wanted(eventPlace)
+	if given {
+		s["description"] = "The event as it is nested, instead of a log."
+		return s
+	}
 	delete(s["properties"].(map[string]any), "errors") // a key of the case
 	s["description"] = "The whole event as it is nested, but for the envelope."
 	return s
@@ -104,7 +138,7 @@ func (b *schemaBuilder) wanted(at place) map[string]any {
 	switch {
 	case at.free():
 		return map[string]any{}
-	case at.message != nil && at != eventPlace:
+	case at.message != nil && at != eventPlace && at != alertPlace:
 		name := string(at.message.Name())
 		if _, made := b.defs[name]; !made {
 			b.defs[name] = nil // a message may hold itself
@@ -138,10 +172,10 @@ func (b *schemaBuilder) fieldsOf(at place) map[string]any {
 	return closed(properties)
 }
 
-// byPath is a mapping by paths of the event. Each path that messages give is
+// byPath is a mapping by paths of an event or alert. Each path that messages give is
 // named, so that editors complete it; what is below a list or a mapping is free.
 // With a value, all values are so.
-func (b *schemaBuilder) byPath(text string, value map[string]any) map[string]any {
+func (b *schemaBuilder) byPath(root place, text string, value map[string]any) map[string]any {
 	properties, open := map[string]any{}, map[string]any{}
 	of := func(at place) map[string]any {
 		if value != nil {
@@ -162,9 +196,11 @@ func (b *schemaBuilder) byPath(text string, value map[string]any) map[string]any
 			}
 		}
 	}
-	walk(eventPlace, "")
-	delete(properties, "errors") // a key of the case
-	delete(open, `^errors\.`)
+	walk(root, "")
+	if root == eventPlace {
+		delete(properties, "errors") // a key of the case
+		delete(open, `^errors\.`)
+	}
 	s := closed(properties)
 	s["patternProperties"], s["description"] = open, text
 	return s

@@ -36,6 +36,9 @@ func ParseIndexPattern(text string) (IndexPattern, error) {
 	return x, nil
 }
 
+// String is the pattern as ParseIndexPattern takes it.
+func (x IndexPattern) String() string { return strings.Join(x.patterns, ",") }
+
 // Covers reports whether events of a data type are meant.
 func (x IndexPattern) Covers(dataType string) bool {
 	name := indexPrefix + dataType

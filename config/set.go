@@ -20,6 +20,8 @@ type Set struct {
 	// Order lists the plugins of the analysis, correlation and notification
 	// stages, and of "output".
 	Order map[string][]string
+	// Mesh is how nodes share the work.
+	Mesh Mesh
 	// Stamp tells the state of the files as they were read; see Watch.
 	Stamp Stamp
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -45,7 +46,15 @@ type NATS struct {
 	URL         string `yaml:"url"`         // NATS_URL; "" means embedded
 	Credentials string `yaml:"credentials"` // a .creds file
 	Context     string `yaml:"context"`     // a file of the nats CLI's contexts
+	TLS         TLS    `yaml:"tls"`         // external: what the node shows and trusts
 	Replicas    int    `yaml:"replicas"`    // of each stream
+
+	// Durability is what a log has to survive once it is acked: Survivals. The
+	// node does not run where that is not so.
+	Durability []string `yaml:"durability"`
+	// ExternalSync is the operator's word for how an external server syncs, which
+	// nobody can ask it: as Sync, "" where nothing is known.
+	ExternalSync string `yaml:"external_sync"`
 
 	Listen string `yaml:"listen"` // embedded: address for other clients, "" for none
 	Sync   string `yaml:"sync"`   // embedded: "always", or an interval such as "2m"
@@ -53,7 +62,68 @@ type NATS struct {
 	MaxPayload Size          `yaml:"max_payload"` // embedded: one stored message
 	MaxStore   Size          `yaml:"max_store"`   // of each stream on disk; 0 for no limit
 	Duplicates time.Duration `yaml:"duplicate_window"`
+
+	Cluster Cluster `yaml:"cluster"`
+	Leaf    Leaf    `yaml:"leaf"`
+	Edges   Edges   `yaml:"edges"`
 }
+
+// Edges makes a node with an embedded server the hub of edges.
+type Edges struct {
+	Listen   string `yaml:"listen"` // address for edges; "" means none
+	Users    string `yaml:"users"`  // a file: a line "NODE PASSWORD" for each
+	TLS      TLS    `yaml:"tls"`
+	Insecure bool   `yaml:"insecure"` // plain text beyond the loopback
+}
+
+// Leaf makes an edge of a node: its embedded server is a leaf of a hub, and what
+// comes in is stored here and goes on to the hub.
+type Leaf struct {
+	URL         string `yaml:"url"`         // the hub's ports for leaf nodes; "" means no edge
+	Credentials string `yaml:"credentials"` // a .creds file
+	TLS         TLS    `yaml:"tls"`
+	Insecure    bool   `yaml:"insecure"` // plain text beyond the loopback
+}
+
+// URLs are the hub's, one by one.
+func (l Leaf) URLs() []string {
+	var list []string
+	for u := range strings.SplitSeq(l.URL, ",") {
+		if u = strings.TrimSpace(u); u != "" {
+			list = append(list, u)
+		}
+	}
+	return list
+}
+
+// Cluster makes one JetStream cluster of the embedded servers of many nodes.
+type Cluster struct {
+	Name      string   `yaml:"name"`      // the same on all
+	Listen    string   `yaml:"listen"`    // address for the other servers; "" means no cluster
+	Advertise string   `yaml:"advertise"` // host:port at which they reach this one
+	Routes    []string `yaml:"routes"`    // seeds, host:port; this node may be among them
+	TLS       TLS      `yaml:"tls"`
+	Insecure  bool     `yaml:"insecure"` // routes in plain text beyond the loopback
+}
+
+// TLS names the files of one side of a connection, in PEM.
+type TLS struct {
+	CA   string `yaml:"ca"`   // whom to trust
+	Cert string `yaml:"cert"` // what to show
+	Key  string `yaml:"key"`
+}
+
+// Given reports whether any file is named.
+func (t TLS) Given() bool { return t != TLS{} }
+
+// Embedded reports whether the node has a server of its own.
+func (n NATS) Embedded() bool { return n.URL == "" && n.Context == "" }
+
+// Clustered reports whether that server is one of a cluster.
+func (n NATS) Clustered() bool { return n.Embedded() && n.Cluster.Listen != "" }
+
+// Edge reports whether the node is an edge of a hub.
+func (n NATS) Edge() bool { return n.Embedded() && n.Leaf.URL != "" }
 
 // Input bounds the engine socket.
 type Input struct {
@@ -82,6 +152,7 @@ type Plugins struct {
 	InFlight    int           `yaml:"in_flight"`    // calls at once to one plugin
 	CallTimeout time.Duration `yaml:"call_timeout"` // of one call
 	MaxMessage  Size          `yaml:"max_message"`  // what a plugin receives; SDK plugins take 4 MiB
+	Lane        bool          `yaml:"lane"`         // batch lanes are used where plugins have them
 	StopGrace   time.Duration `yaml:"stop_grace"`   // between SIGTERM and SIGKILL
 	RestartMin  time.Duration `yaml:"restart_min"`  // first pause before a restart
 	RestartMax  time.Duration `yaml:"restart_max"`

@@ -96,11 +96,19 @@ func TestEverySettingFromEnvironment(t *testing.T) {
 		"node": "n", "groups": "a,b", "mode": "worker", "default_tenant": "t",
 		"log.level": "debug", "log.format": "json", "http.listen": "[::1]:0",
 		"nats.url": "tls://h:1", "nats.credentials": "FILE", "nats.context": "FILE", "nats.replicas": "3",
+		"nats.durability": "crash,power-loss", "nats.external_sync": "always",
 		"nats.listen": ":4333", "nats.sync": "5s", "nats.max_payload": "16MiB", "nats.max_store": "1GiB", "nats.duplicate_window": "1m0s",
+		"nats.tls.ca": "FILE", "nats.tls.cert": "FILE", "nats.tls.key": "FILE",
+		"nats.cluster.name": "c", "nats.cluster.listen": "127.0.0.1:6222", "nats.cluster.advertise": "n1:6222", "nats.cluster.routes": "n1:6222,n2:6222",
+		"nats.cluster.tls.ca": "FILE", "nats.cluster.tls.cert": "FILE", "nats.cluster.tls.key": "FILE", "nats.cluster.insecure": "true",
+		"nats.leaf.url": "tls://h:7422", "nats.leaf.credentials": "FILE", "nats.leaf.insecure": "true",
+		"nats.edges.listen": "127.0.0.1:7422", "nats.edges.users": "FILE", "nats.edges.insecure": "true",
+		"nats.edges.tls.ca": "FILE", "nats.edges.tls.cert": "FILE", "nats.edges.tls.key": "FILE",
+		"nats.leaf.tls.ca": "FILE", "nats.leaf.tls.cert": "FILE", "nats.leaf.tls.key": "FILE",
 		"input.max_log": "2KiB", "input.max_buffered": "1GiB",
 		"pipeline.keep_underscores": "false",
 		"stages.batch_items":        "1", "stages.batch_bytes": "1KiB", "stages.attempts": "9", "stages.ack_wait": "1s",
-		"plugins.in_flight": "1", "plugins.call_timeout": "1s", "plugins.max_message": "16MiB", "plugins.stop_grace": "1s",
+		"plugins.in_flight": "1", "plugins.call_timeout": "1s", "plugins.max_message": "16MiB", "plugins.lane": "false", "plugins.stop_grace": "1s",
 		"plugins.restart_min": "1s", "plugins.restart_max": "1m0s",
 	}
 	dir := t.TempDir()
@@ -121,9 +129,38 @@ func TestEverySettingFromEnvironment(t *testing.T) {
 			names[name] = f.path
 			vars := map[string]string{name: value, "WORK_DIR": dir}
 			switch f.path {
-			case "nats.replicas", "nats.credentials":
+			case "nats.replicas", "nats.credentials", "nats.tls.ca", "nats.external_sync":
 				vars["NATS_URL"] = "nats://h"
+			case "nats.tls.cert", "nats.tls.key":
+				vars["NATS_URL"] = "nats://h"
+				vars["EPMESH_NATS_TLS_CERT"], vars["EPMESH_NATS_TLS_KEY"] = value, value
+			default:
+				if strings.HasPrefix(f.path, "nats.cluster.") {
+					for _, set := range []string{"LISTEN=127.0.0.1:6222", "ROUTES=n1:6222,n2:6222", "INSECURE=true"} {
+						key, text, _ := strings.Cut(set, "=")
+						vars["EPMESH_NATS_CLUSTER_"+key] = text
+					}
+				}
+				if strings.HasPrefix(f.path, "nats.edges.") {
+					vars["EPMESH_NATS_EDGES_LISTEN"] = "127.0.0.1:7422"
+					vars["EPMESH_NATS_EDGES_USERS"] = filepath.Join(dir, "creds")
+				}
+				if strings.HasPrefix(f.path, "nats.edges.tls.") {
+					vars["EPMESH_NATS_EDGES_TLS_CERT"], vars["EPMESH_NATS_EDGES_TLS_KEY"] = value, value
+				}
+				if strings.HasPrefix(f.path, "nats.leaf.") {
+					vars["EPMESH_NATS_LEAF_URL"] = "tls://h:7422"
+				}
+				if strings.HasPrefix(f.path, "nats.leaf.tls.") {
+					vars["EPMESH_NATS_LEAF_TLS_CERT"], vars["EPMESH_NATS_LEAF_TLS_KEY"] = value, value
+				}
+				if strings.HasPrefix(f.path, "nats.cluster.tls.") {
+					for _, key := range []string{"CA", "CERT", "KEY"} {
+						vars["EPMESH_NATS_CLUSTER_TLS_"+key] = value
+					}
+				}
 			}
+			vars[name] = value
 			s, err := LoadSettings(Sources{Lookup: environment(vars)})
 			if err != nil {
 				t.Errorf("%s=%s: %v", name, value, err)

@@ -135,15 +135,22 @@ func (l *loader) readFlags() {
 	}
 }
 
+// isPath are the settings that name a file or folder.
+var isPath = map[string]bool{
+	"work_dir": true, "nats.credentials": true, "nats.context": true,
+	"nats.tls.ca": true, "nats.tls.cert": true, "nats.tls.key": true,
+	"nats.cluster.tls.ca": true, "nats.cluster.tls.cert": true, "nats.cluster.tls.key": true,
+	"nats.leaf.credentials": true, "nats.leaf.tls.ca": true, "nats.leaf.tls.cert": true, "nats.leaf.tls.key": true,
+	"nats.edges.users": true, "nats.edges.tls.ca": true, "nats.edges.tls.cert": true, "nats.edges.tls.key": true,
+}
+
 // absolute makes paths independent of the current folder. Those in a file are
 // relative to the file.
 func (l *loader) absolute() {
-	for path, p := range map[string]*string{
-		"work_dir":         &l.settings.Dir,
-		"nats.credentials": &l.settings.NATS.Credentials,
-		"nats.context":     &l.settings.NATS.Context,
-	} {
-		if *p == "" {
+	for f := range fields(&l.settings) {
+		path := f.path
+		p, ok := f.value.Addr().Interface().(*string)
+		if !ok || !isPath[path] || *p == "" {
 			continue
 		}
 		at := l.origin[path]
