@@ -1,6 +1,9 @@
 package expr
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Conjuncts are the parts of an expression that && joins at its top, each as a
 // program of its own, for those who explain why it did not hold. It is nil
@@ -81,4 +84,20 @@ func literalEnd(source string, i int) int {
 		}
 	}
 	return -1
+}
+
+// Reads are the paths that the expression looks at, each once, for those who
+// explain what became of it.
+func (p *Program) Reads() []string {
+	a, err := Analyze(p.source, p.patterns)
+	if err != nil {
+		return nil
+	}
+	var paths []string
+	for _, read := range a.Reads {
+		if !slices.Contains(paths, read.Path) {
+			paths = append(paths, read.Path)
+		}
+	}
+	return paths
 }

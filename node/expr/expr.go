@@ -28,10 +28,14 @@ const (
 	maxSource    = 64 << 10  // bytes of an expression
 	maxRecursion = 128       // levels of nesting in an expression
 	maxCost      = 1_000_000 // CEL's units for one evaluation
-	// maxLoop is what an evaluation with loops may take: its cost knows nothing
-	// of what our functions do with a long text.
-	maxLoop = 3 * time.Second
 )
+
+// maxLoop is what an evaluation with loops may take: its cost knows nothing of
+// what our functions do with a long text. Tests set it.
+var maxLoop = 3 * time.Second
+
+// errTooLong is that it took longer.
+var errTooLong = errors.New("it takes too long")
 
 // Doc is a document that expressions are evaluated over.
 type Doc interface {
@@ -49,7 +53,9 @@ type Program struct {
 	// searches tells that there are regular expressions in it that may give up,
 	// loops that it has macros.
 	searches, loops bool
-	slow            cel.Program
+	// sure are conditions that must hold for one that CEL evaluates to hold.
+	sure []cond
+	slow cel.Program
 	caches
 	warnings []string
 }
@@ -76,6 +82,9 @@ func CompileWith(source string, patterns pattern.Set) (*Program, error) {
 	c := compiler{patterns: patterns}
 	p.fast = c.compile(checked.NativeRep().Expr())
 	p.warnings, p.searches = c.warnings, c.searches
+	if p.fast == nil {
+		p.sure = (&compiler{patterns: patterns}).sureParts(checked.NativeRep().Expr())
+	}
 	options := []cel.ProgramOption{cel.CostLimit(maxCost), cel.CostTracking(joined{}), cel.EvalOptions(cel.OptOptimize)}
 	if p.loops = loops(checked.NativeRep().Expr()); p.loops {
 		options = append(options, cel.InterruptCheckFrequency(1))
@@ -114,28 +123,38 @@ func (p *Program) search(doc Doc) (ok bool, err error) {
 
 // interpret evaluates by CEL's interpreter.
 func (p *Program) interpret(doc Doc) (bool, error) {
+	out, err := p.value(doc)
+	return err == nil && out == types.True, err
+}
+
+// value is what CEL's interpreter gives.
+func (p *Program) value(doc Doc) (ref.Val, error) {
 	vars := &activation{doc: document{Doc: doc, caches: &p.caches}}
 	var out ref.Val
 	var err error
+	late := false
 	if p.loops {
 		vars.known = map[string]any{}
 		// Once more where it was late: the process may have been stopped.
-		for late := 0; late < 2; late++ {
+		for range 2 {
 			ctx, cancel := context.WithTimeout(context.Background(), maxLoop)
 			out, _, err = p.slow.ContextEval(ctx, vars)
-			ended := ctx.Err()
+			late = ctx.Err() != nil
 			cancel()
-			if ended == nil {
+			if !late {
 				break
 			}
 		}
 	} else {
 		out, _, err = p.slow.Eval(vars)
 	}
-	if err != nil {
-		return false, fmt.Errorf("evaluate: %w", err)
+	switch {
+	case err != nil && late:
+		return nil, fmt.Errorf("evaluate: %w: %w", errTooLong, err)
+	case err != nil:
+		return nil, fmt.Errorf("evaluate: %w", err)
 	}
-	return out == types.True, nil
+	return out, nil
 }
 
 // joined is the cost of texts that are put together, which CEL takes for one

@@ -28,6 +28,8 @@ type (
 		// equal is set where the test is nothing but equality with one of
 		// these.
 		equal []constant
+		// need is what the test needs of the field; nil where that is not known.
+		need *need
 	}
 )
 
@@ -153,7 +155,7 @@ func (c *compiler) call(call ast.CallExpr) cond {
 	for i, a := range args {
 		native[i] = goValue(a)
 	}
-	l := &lookup{path: path, test: f.make(&from, native)}
+	l := &lookup{path: path, test: f.make(&from, native), need: c.needOf(f.name, path, native)}
 	switch f.name {
 	case "equals":
 		l.equal = []constant{newConstant(native[0])}
