@@ -24,6 +24,10 @@ type Sources struct {
 	// InputToAlert is the time from receiving a log to storing an alert that
 	// came of it.
 	InputToAlert *Histogram
+	// LeaseLosses is how often the node lost its leases; nil where it has none.
+	LeaseLosses func() int64
+	// Hub is how the link of an edge to its hub stands; nil for other nodes.
+	Hub func() (up bool, losses int64)
 }
 
 // NewRegistry makes a registry with all metrics of a node and of its process.
@@ -74,6 +78,14 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 			e.stage(s)
 		}
 	}
+	if c.src.LeaseLosses != nil {
+		e.counter(leaseLosses, uint64(c.src.LeaseLosses()))
+	}
+	if c.src.Hub != nil {
+		up, losses := c.src.Hub()
+		e.counter(hubLosses, uint64(losses))
+		e.flag(hubUp, up)
+	}
 	if c.src.Events != nil {
 		events, fields := c.src.Events.Flaws()
 		e.counter(eventsFlawed, events)
@@ -109,9 +121,17 @@ func (e emitter) stage(s StageSnapshot) {
 	e.counter(stageDead, s.Dead, s.Stage, s.Plugin)
 	e.counter(stageReturned, s.Returned, s.Stage, s.Plugin)
 	e.gauge(stageInFlight, s.InFlight, s.Stage, s.Plugin)
+	e.gauge(stageAhead, s.Ahead, s.Stage, s.Plugin)
+	e.gauge(stageLimit, s.Limit, s.Stage, s.Plugin)
 	e.counter(stageOutputs, s.Outputs, s.Stage, s.Plugin)
 	e.counter(stageRetried, s.Retried, s.Stage, s.Plugin)
 	e.gauge(stagePending, s.Pending, s.Stage, s.Plugin)
+	if s.Affinity {
+		e.gauge(stageParts, s.Partitions, s.Stage, s.Plugin)
+		e.counter(stageTaken, s.Taken, s.Stage, s.Plugin)
+	}
+	e.float(stageLagItems, s.LagItems, s.Stage, s.Plugin)
+	e.float(stageLag, s.LagSeconds, s.Stage, s.Plugin)
 	e.histogram(stageDuration, s.Duration, s.Stage, s.Plugin)
 }
 
@@ -121,6 +141,9 @@ func (e emitter) plugin(s PluginSnapshot) {
 	e.counter(pluginCalls, s.Calls, s.Name, s.Kind)
 	e.counter(pluginFailures, s.Failures, s.Name, s.Kind)
 	e.gauge(pluginInFlight, s.InFlight, s.Name, s.Kind)
+	e.flag(pluginLane, s.Lane, s.Name, s.Kind)
+	e.counter(pluginLaneCalls, s.LaneCalls, s.Name, s.Kind)
+	e.counter(pluginLaneFrames, s.LaneFrames, s.Name, s.Kind)
 }
 
 func (e emitter) counter(m metric, v uint64, labels ...string) {
@@ -132,6 +155,21 @@ func (e emitter) counter(m metric, v uint64, labels ...string) {
 func (e emitter) gauge(m metric, v int64, labels ...string) {
 	e.send(m, func() (prometheus.Metric, error) {
 		return prometheus.NewConstMetric(m.desc, prometheus.GaugeValue, float64(v), labels...)
+	}, labels)
+}
+
+// flag is a gauge of 1 or 0.
+func (e emitter) flag(m metric, on bool, labels ...string) {
+	v := int64(0)
+	if on {
+		v = 1
+	}
+	e.gauge(m, v, labels...)
+}
+
+func (e emitter) float(m metric, v float64, labels ...string) {
+	e.send(m, func() (prometheus.Metric, error) {
+		return prometheus.NewConstMetric(m.desc, prometheus.GaugeValue, v, labels...)
 	}, labels)
 }
 

@@ -35,15 +35,16 @@ func (fixed) Inputs() []InputSnapshot {
 
 func (fixed) Stages() []StageSnapshot {
 	return []StageSnapshot{{
-		Stage: "analysis", Plugin: "rules", In: 20, Out: 10, Dropped: 4, Dead: 3, Returned: 2, InFlight: 1,
-		Outputs: 30, Retried: 6, Pending: 40, Duration: NewHistogram().Snapshot(),
+		Stage: "analysis", Plugin: "rules", In: 20, Out: 10, Dropped: 4, Dead: 3, Returned: 2, InFlight: 1, Ahead: 5, Limit: 7,
+		Outputs: 30, Retried: 6, Pending: 40, LagItems: 50.5, LagSeconds: 1.5, Affinity: true, Partitions: 21, Taken: 23,
+		Duration: NewHistogram().Snapshot(),
 	}}
 }
 
 func (fixed) Flaws() (events, fields uint64) { return 8, 9 }
 
 func (fixed) Plugins() []PluginSnapshot {
-	return []PluginSnapshot{{Name: "ru\xffles", Kind: "analysis", State: "running", Starts: 2, Calls: 7, Failures: 1, InFlight: 3}}
+	return []PluginSnapshot{{Name: "ru\xffles", Kind: "analysis", State: "running", Starts: 2, Calls: 7, Failures: 1, InFlight: 3, Lane: true, LaneCalls: 6, LaneFrames: 2}}
 }
 
 func scrape(t *testing.T, src Sources) (string, string) {
@@ -61,6 +62,7 @@ func scrape(t *testing.T, src Sources) (string, string) {
 func TestMetricsOfAllSources(t *testing.T) {
 	page, log := scrape(t, Sources{
 		Build: Build{"v1", "abc", "n1"}, Inputs: fixed{}, Stages: fixed{}, Events: fixed{}, Plugins: fixed{}, InputToAlert: NewHistogram(),
+		LeaseLosses: func() int64 { return 7 }, Hub: func() (bool, int64) { return true, 3 },
 	})
 	for _, want := range []string{
 		`epmesh_build_info{node="n1",revision="abc",version="v1"} 1`,
@@ -69,15 +71,25 @@ func TestMetricsOfAllSources(t *testing.T) {
 		`epmesh_input_ack_seconds_bucket{kind="log",le="0.0002"} 0`,
 		`epmesh_input_ack_seconds_bucket{kind="log",le="0.0004"} 1`,
 		`epmesh_input_ack_seconds_sum{kind="log"} 0.0003`,
+		"epmesh_hub_up 1\n",
+		"epmesh_hub_losses_total 3\n",
 		`epmesh_stage_in_total{plugin="rules",stage="analysis"} 20`,
 		`epmesh_stage_out_total{plugin="rules",stage="analysis"} 10`,
 		`epmesh_stage_dropped_total{plugin="rules",stage="analysis"} 4`,
 		`epmesh_stage_dead_total{plugin="rules",stage="analysis"} 3`,
 		`epmesh_stage_returned_total{plugin="rules",stage="analysis"} 2`,
 		`epmesh_stage_in_flight{plugin="rules",stage="analysis"} 1`,
+		`epmesh_stage_ahead{plugin="rules",stage="analysis"} 5`,
+		`epmesh_stage_limit{plugin="rules",stage="analysis"} 7`,
 		`epmesh_stage_retried_total{plugin="rules",stage="analysis"} 6`,
 		`epmesh_stage_pending{plugin="rules",stage="analysis"} 40`,
+		`epmesh_stage_partitions{plugin="rules",stage="analysis"} 21`,
+		`epmesh_stage_partitions_taken_total{plugin="rules",stage="analysis"} 23`,
+		`epmesh_lease_losses_total 7`,
 		"epmesh_plugin_state{kind=\"analysis\",plugin=\"ru\uFFFDles\",state=\"running\"} 1",
+		"epmesh_plugin_lane{kind=\"analysis\",plugin=\"ru\uFFFDles\"} 1",
+		"epmesh_plugin_lane_calls_total{kind=\"analysis\",plugin=\"ru\uFFFDles\"} 6",
+		"epmesh_plugin_lane_frames_total{kind=\"analysis\",plugin=\"ru\uFFFDles\"} 2",
 		`epmesh_event_flawed_total 8`,
 		`epmesh_event_vanished_fields_total 9`,
 		`go_goroutines `,

@@ -22,10 +22,21 @@ type StageSnapshot struct {
 	Dead     uint64 // items that became dead letters
 	Returned uint64 // items given back to the stream; they come In again
 	InFlight int64  // items the stage holds now
+	Ahead    int64  // of these, items that wait for the others
+	Limit    int64  // items that may be with the plugin at once; 0: not adapted
 
 	Outputs uint64 // items stored for the next stage
 	Retried uint64 // of In, those that had been tried before
 	Pending int64  // items or messages waiting in the stream, as the server last said
+
+	LagItems   float64 // items not done, on all nodes, as the server last said
+	LagSeconds float64 // how long the oldest of them has been in its stream
+
+	// Affinity: the plugin's items have keys. Partitions of them are this node's
+	// now, and it took one Taken times.
+	Affinity   bool
+	Partitions int64
+	Taken      uint64
 
 	// Duration is the time from handing over an item to its being done.
 	Duration HistogramSnapshot
@@ -78,4 +89,8 @@ type PluginSnapshot struct {
 	Calls    uint64
 	Failures uint64 // calls that ended with an error
 	InFlight int64  // calls under way
+
+	Lane       bool   // calls go by the plugin's batch lane
+	LaneCalls  uint64 // of Calls, those that went by lane
+	LaneFrames uint64 // that carried them
 }
