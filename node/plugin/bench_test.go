@@ -130,11 +130,15 @@ func median(x []float64) float64 {
 
 // round makes its calls from as many goroutines as are in flight.
 func round(b *testing.B, call func() error) time.Duration {
+	return callMany(b, inFlight, roundCalls, call)
+}
+
+func callMany(b *testing.B, callers, calls int, call func() error) time.Duration {
 	start := time.Now()
 	var wg sync.WaitGroup
-	for range inFlight {
+	for range callers {
 		wg.Go(func() {
-			for range roundCalls / inFlight {
+			for range calls / callers {
 				if err := call(); err != nil {
 					b.Error(err)
 					return

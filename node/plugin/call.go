@@ -7,7 +7,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/epmesh/epmesh/node/wire"
 	pb "github.com/epmesh/epmesh/proto"
@@ -23,35 +26,67 @@ type CallOptions struct {
 // ParseLog has a parsing plugin work on a draft. A plugin that answers without a
 // message gives an empty draft.
 func (c *Client) ParseLog(ctx context.Context, tr *pb.Transform, o CallOptions) (*pb.Draft, error) {
+	var t turn
+	if err := c.enter(ctx, o, &t); err != nil {
+		return nil, err
+	}
+	defer t.leave()
 	draft := new(pb.Draft)
-	if err := c.unary(ctx, pb.Parsing_ParseLog_FullMethodName, tr, draft, o); err != nil {
+	if done, err := t.parseByLane(tr, draft, o); done {
+		if err != nil {
+			return nil, err
+		}
+		return draft, nil
+	}
+	if err := t.unary(pb.Parsing_ParseLog_FullMethodName, tr, draft); err != nil {
 		return nil, err
 	}
 	return draft, nil
 }
 
+// parseByLane is ParseLog by the lane. A draft that it cannot be used for is
+// left to a call by itself.
+func (t *turn) parseByLane(tr *pb.Transform, draft *pb.Draft, o CallOptions) (done bool, err error) {
+	if ln := t.lane(o); ln == nil || proto.Size(tr) > ln.maxItem {
+		return false, nil
+	}
+	body, err := proto.Marshal(tr)
+	if err != nil {
+		return false, nil
+	}
+	messages, err, done := t.byLane(pb.LaneMethod_PARSE_LOG, body, o)
+	if err != nil || !done || len(messages) == 0 {
+		return done, err
+	}
+	if err := proto.Unmarshal(messages[0], draft); err != nil {
+		return true, t.count(t.client.classify(
+			status.Errorf(codes.Internal, "a draft that cannot be read: %v", err), outcome{sent: true, word: true}))
+	}
+	return true, nil
+}
+
 // Correlate hands an Alert in wire form to a correlation plugin. alert must not
 // change, not even after the call has returned.
 func (c *Client) Correlate(ctx context.Context, alert []byte, o CallOptions) error {
-	return c.send(ctx, pb.Correlation_Correlate_FullMethodName, alert, o)
+	return c.send(ctx, pb.LaneMethod_CORRELATE, pb.Correlation_Correlate_FullMethodName, alert, o)
 }
 
 // Notify hands a Message in wire form to a notification plugin. msg must not
 // change, not even after the call has returned.
 func (c *Client) Notify(ctx context.Context, msg []byte, o CallOptions) error {
-	return c.send(ctx, pb.Notification_Notify_FullMethodName, msg, o)
+	return c.send(ctx, pb.LaneMethod_NOTIFY, pb.Notification_Notify_FullMethodName, msg, o)
 }
 
 // EventOutput hands an Event in wire form to an output plugin. event must not
 // change, not even after the call has returned.
 func (c *Client) EventOutput(ctx context.Context, event []byte, o CallOptions) error {
-	return c.send(ctx, pb.Output_EventOutput_FullMethodName, event, o)
+	return c.send(ctx, pb.LaneMethod_EVENT_OUTPUT, pb.Output_EventOutput_FullMethodName, event, o)
 }
 
 // AlertOutput hands an Alert in wire form to an output plugin. alert must not
 // change, not even after the call has returned.
 func (c *Client) AlertOutput(ctx context.Context, alert []byte, o CallOptions) error {
-	return c.send(ctx, pb.Output_AlertOutput_FullMethodName, alert, o)
+	return c.send(ctx, pb.LaneMethod_ALERT_OUTPUT, pb.Output_AlertOutput_FullMethodName, alert, o)
 }
 
 // Analyze hands an Event in wire form to an analysis plugin and returns the
@@ -67,7 +102,10 @@ func (c *Client) Analyze(ctx context.Context, event []byte, o CallOptions) ([][]
 		return nil, err
 	}
 	defer t.leave()
-	s := c.newScratch()
+	if alerts, err, ok := t.byLane(pb.LaneMethod_ANALYZE, event, o); ok {
+		return alerts, err
+	}
+	s := t.begin()
 	s.req.Bytes = event
 	alerts, err := t.stream(s)
 	if err != nil {
@@ -117,8 +155,8 @@ func (c *Client) checkSize(body []byte) error {
 	return nil
 }
 
-// send is a unary call whose answer says nothing.
-func (c *Client) send(ctx context.Context, method string, body []byte, o CallOptions) error {
+// send is a call whose answer says nothing.
+func (c *Client) send(ctx context.Context, lane pb.LaneMethod, method string, body []byte, o CallOptions) error {
 	if err := c.checkSize(body); err != nil {
 		return err
 	}
@@ -127,25 +165,19 @@ func (c *Client) send(ctx context.Context, method string, body []byte, o CallOpt
 		return err
 	}
 	defer t.leave()
-	s := c.newScratch()
-	s.req.Bytes = body
-	err := t.life.cc.Invoke(t.ctx, method, &s.req, &s.resp, s.opts...)
-	if err != nil && !isNoReply(err) {
-		err = t.fail(err, s)
-	} else {
-		err = nil
-	}
-	s.free()
-	return err
-}
-
-func (c *Client) unary(ctx context.Context, method string, req, resp any, o CallOptions) error {
-	var t turn
-	if err := c.enter(ctx, o, &t); err != nil {
+	if _, err, ok := t.byLane(lane, body, o); ok {
 		return err
 	}
-	defer t.leave()
-	s := c.newScratch()
+	s := t.begin()
+	s.req.Bytes = body
+	return t.invoke(s, method, &s.req, &s.resp)
+}
+
+func (t *turn) unary(method string, req, resp any) error {
+	return t.invoke(t.begin(), method, req, resp)
+}
+
+func (t *turn) invoke(s *scratch, method string, req, resp any) error {
 	err := t.life.cc.Invoke(t.ctx, method, req, resp, s.opts...)
 	if err != nil && !isNoReply(err) {
 		err = t.fail(err, s)
@@ -162,7 +194,7 @@ type turn struct {
 	life   *life
 	weight int64
 	caller context.Context
-	ctx    *callContext
+	ctx    *callContext // of a call by itself
 }
 
 // enter waits for a slot, and fills t if the plugin is there to be called.
@@ -186,13 +218,20 @@ func (c *Client) enter(ctx context.Context, o CallOptions, t *turn) error {
 		return c.absent()
 	}
 	t.life = l
-	t.ctx = c.watch.add(ctx, time.Now().Add(c.opts.CallTimeout))
 	c.inFlight.Add(1)
 	return nil
 }
 
+// begin is what a call by itself needs.
+func (t *turn) begin() *scratch {
+	t.ctx = t.client.watch.add(t.caller, time.Now().Add(t.client.opts.CallTimeout))
+	return t.client.newScratch()
+}
+
 func (t *turn) leave() {
-	t.client.watch.remove(t.ctx)
+	if t.ctx != nil {
+		t.client.watch.remove(t.ctx)
+	}
 	t.life.release()
 	t.client.inFlight.Add(-1)
 	t.client.calls.Add(1)
@@ -212,6 +251,11 @@ func (t *turn) fail(err error, s *scratch) error {
 			expired: t.ctx.Err() != nil,
 		})
 	}
+	return t.count(err)
+}
+
+// count counts a call that was begun and failed.
+func (t *turn) count(err error) error {
 	t.client.failures.Add(1)
 	text := err.Error()
 	t.client.lastErr.Store(&text)
@@ -247,9 +291,9 @@ func (t *turn) stream(s *scratch) ([][]byte, error) {
 		size += len(alert)
 		switch {
 		case len(alerts) > c.opts.MaxAlerts:
-			err = c.permanent("answered one event with more than %d alerts, the most that is taken", c.opts.MaxAlerts)
+			err = c.tooMany()
 		case size > c.opts.MaxReply:
-			err = c.permanent("answered one event with more than %d bytes of alerts, the most that is taken", c.opts.MaxReply)
+			err = c.tooMuch()
 		}
 		if err != nil {
 			// gRPC is done with s only when the stream has ended.

@@ -1,9 +1,12 @@
 package plugin_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,13 +32,37 @@ func encode(t testing.TB, m proto.Message) []byte {
 	return b
 }
 
+// way is how the plugin of a test is served, and so called.
+type way struct{ kit bool }
+
+// bothWays runs a test with a plugin that is called one by one, and with one
+// that is called by its batch lane.
+func bothWays(t *testing.T, test func(*testing.T, way)) {
+	t.Run("one by one", func(t *testing.T) { test(t, way{}) })
+	t.Run("lane", func(t *testing.T) { test(t, way{kit: true}) })
+}
+
+func (w way) script(s plugintest.Script) plugintest.Script {
+	s.Kit = w.kit
+	return s
+}
+
+// waitLive waits until the plugin is called in this way.
+func (w way) waitLive(t testing.TB, r *plugin.Registry, c *plugin.Client) {
+	t.Helper()
+	waitLive(t, c)
+	if w.kit {
+		until(t, r, "the lane", func() bool { return r.Snapshot()[0].Lane })
+	}
+}
+
 // liveClient is a plugin in this process and its handle.
 func liveClient(t testing.TB, kind plugin.Kind, script plugintest.Script, change func(*plugin.Options)) (*plugin.Client, *plugintest.Server, *plugin.Registry) {
 	dir := socketDir(t)
 	server := plugintest.Start(t, dir, kind, "p", script)
 	r := newRegistry(t, dir, change)
 	c := r.Client(kind, "p")
-	waitLive(t, c)
+	way{kit: script.Kit && script.MaxReceive == 0}.waitLive(t, r, c)
 	return c, server, r
 }
 
@@ -57,7 +84,9 @@ func call(ctx context.Context, c *plugin.Client, body []byte, o plugin.CallOptio
 }
 
 // What is stored arrives as it is, with fields that this node does not know.
-func TestBytesPassThrough(t *testing.T) {
+func TestBytesPassThrough(t *testing.T) { bothWays(t, testBytesPassThrough) }
+
+func testBytesPassThrough(t *testing.T, w way) {
 	unknown := protowire.AppendTag(nil, 900, protowire.BytesType)
 	unknown = protowire.AppendString(unknown, "from the future")
 	event := append(encode(t, &pb.Event{Id: "e1"}), unknown...)
@@ -65,7 +94,7 @@ func TestBytesPassThrough(t *testing.T) {
 	message := append(encode(t, &pb.Message{Id: "m1", Topic: "t"}), unknown...)
 
 	t.Run("analysis", func(t *testing.T) {
-		c, server, _ := liveClient(t, plugin.Analysis, plugintest.Script{Alerts: 3, EmptyAlerts: 2, EOF: true}, nil)
+		c, server, _ := liveClient(t, plugin.Analysis, w.script(plugintest.Script{Alerts: 3, EmptyAlerts: 2, EOF: true}), nil)
 		alerts, err := c.Analyze(t.Context(), event, plugin.CallOptions{})
 		if err != nil || len(alerts) != 3 {
 			t.Fatalf("%d alerts, %v", len(alerts), err)
@@ -92,7 +121,7 @@ func TestBytesPassThrough(t *testing.T) {
 		{plugin.Output, alert, func(c *plugin.Client) error { return c.AlertOutput(t.Context(), alert, plugin.CallOptions{}) }},
 	} {
 		t.Run(string(tc.kind), func(t *testing.T) {
-			c, server, _ := liveClient(t, tc.kind, plugintest.Script{}, nil)
+			c, server, _ := liveClient(t, tc.kind, w.script(plugintest.Script{}), nil)
 			if err := tc.call(c); err != nil {
 				t.Fatal(err)
 			}
@@ -103,8 +132,10 @@ func TestBytesPassThrough(t *testing.T) {
 	}
 }
 
-func TestParseLog(t *testing.T) {
-	c, server, r := liveClient(t, plugin.Parsing, plugintest.Script{Set: map[string]string{"log.status": "done"}}, nil)
+func TestParseLog(t *testing.T) { bothWays(t, testParseLog) }
+
+func testParseLog(t *testing.T, w way) {
+	c, server, r := liveClient(t, plugin.Parsing, w.script(plugintest.Script{Set: map[string]string{"log.status": "done"}}), nil)
 	tr := &pb.Transform{
 		Draft: &pb.Draft{Log: `{"id":"1"}`, Step: 4, Pipeline: 2, Errors: []string{"before"}},
 		Step:  &pb.Step{Dynamic: &pb.Dynamic{Plugin: "p"}},
@@ -118,7 +149,7 @@ func TestParseLog(t *testing.T) {
 		t.Error(d)
 	}
 	// The plugin's own error is told from the transport's.
-	server.SetScript(plugintest.Script{Code: codes.Unavailable, Message: "lookup service is down"})
+	server.SetScript(plugintest.Script{Kit: w.kit, Code: codes.Unavailable, Message: "lookup service is down"})
 	_, err = c.ParseLog(t.Context(), tr, plugin.CallOptions{})
 	if text, ok := plugin.Answered(err); !ok || !strings.Contains(text, "lookup service is down") {
 		t.Errorf("answered %q %v: %v", text, ok, err)
@@ -135,7 +166,9 @@ func TestParseLog(t *testing.T) {
 	}
 }
 
-func TestClasses(t *testing.T) {
+func TestClasses(t *testing.T) { bothWays(t, testClasses) }
+
+func testClasses(t *testing.T, w way) {
 	for _, tc := range []struct {
 		name     string
 		kind     plugin.Kind
@@ -144,6 +177,7 @@ func TestClasses(t *testing.T) {
 		want     plugin.Failure
 		answered bool
 		text     string
+		lane     string // instead of text, by lane
 	}{
 		{name: "nothing to say", kind: plugin.Analysis, want: plugin.OK},
 		{name: "EOF", kind: plugin.Analysis, script: plugintest.Script{EOF: true}, want: plugin.OK},
@@ -151,6 +185,9 @@ func TestClasses(t *testing.T) {
 		{name: "EOF is no success elsewhere", kind: plugin.Correlation, script: plugintest.Script{Code: codes.Unknown, Message: "EOF"}, want: plugin.Busy, answered: true},
 		{name: "unavailable", kind: plugin.Output, script: plugintest.Script{Code: codes.Unavailable}, want: plugin.Busy, answered: true},
 		{name: "exhausted", kind: plugin.Output, script: plugintest.Script{Code: codes.ResourceExhausted}, want: plugin.Busy, answered: true},
+		{name: "later", kind: plugin.Output, script: plugintest.Script{Code: codes.Unavailable, RetryInfo: true, Message: "target is away"}, want: plugin.Later, answered: true, text: "target is away"},
+		{name: "later, exhausted", kind: plugin.Notification, script: plugintest.Script{Code: codes.ResourceExhausted, RetryInfo: true}, want: plugin.Later, answered: true},
+		{name: "invalid for all times", kind: plugin.Notification, script: plugintest.Script{Code: codes.InvalidArgument, RetryInfo: true}, want: plugin.Permanent, answered: true},
 		{name: "aborted", kind: plugin.Notification, script: plugintest.Script{Code: codes.Aborted}, want: plugin.Busy, answered: true},
 		{name: "canceled by the plugin", kind: plugin.Notification, script: plugintest.Script{Code: codes.Canceled}, want: plugin.Busy, answered: true},
 		{name: "unknown", kind: plugin.Analysis, script: plugintest.Script{Code: codes.Unknown, Message: "oops"}, want: plugin.Busy, answered: true, text: `analysis plugin "p" answered: oops (Unknown)`},
@@ -163,12 +200,12 @@ func TestClasses(t *testing.T) {
 		{name: "answer too large", kind: plugin.Parsing, script: plugintest.Script{Set: map[string]string{"x": strings.Repeat("x", 9000)}}, want: plugin.Permanent, text: "of this size"},
 		{name: "too many alerts", kind: plugin.Analysis, script: plugintest.Script{Alerts: 11}, want: plugin.Permanent, text: "more than 10 alerts"},
 		{name: "too much in alerts", kind: plugin.Analysis, script: plugintest.Script{Alerts: 3, AlertSize: 3000}, want: plugin.Permanent, text: "more than 8192 bytes"},
-		{name: "one alert too large", kind: plugin.Analysis, script: plugintest.Script{Alerts: 1, AlertSize: 9000}, want: plugin.Permanent, text: "of this size"},
+		{name: "one alert too large", kind: plugin.Analysis, script: plugintest.Script{Alerts: 1, AlertSize: 9000}, want: plugin.Permanent, text: "of this size", lane: "more than 8192 bytes"},
 		{name: "no answer", kind: plugin.Correlation, script: plugintest.Script{Hang: true}, want: plugin.Timeout, text: "no answer within"},
 		{name: "no alerts", kind: plugin.Analysis, script: plugintest.Script{Hang: true}, want: plugin.Timeout, text: "no answer within"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			c, _, _ := liveClient(t, tc.kind, tc.script, func(o *plugin.Options) {
+			c, _, _ := liveClient(t, tc.kind, w.script(tc.script), func(o *plugin.Options) {
 				o.MaxMessage, o.MaxReply, o.MaxAlerts = 4096, 8192, 10
 				if tc.script.Hang {
 					o.CallTimeout = 100 * time.Millisecond
@@ -181,8 +218,12 @@ func TestClasses(t *testing.T) {
 			if _, ok := plugin.Answered(err); ok != tc.answered {
 				t.Errorf("answered %v: %v", ok, err)
 			}
-			if err != nil && !strings.Contains(err.Error(), tc.text) {
-				t.Errorf("error %q, want %q in it", err, tc.text)
+			text := tc.text
+			if w.kit && tc.lane != "" {
+				text = tc.lane
+			}
+			if err != nil && !strings.Contains(err.Error(), text) {
+				t.Errorf("error %q, want %q in it", err, text)
 			}
 			if !c.Live() {
 				t.Error("no longer live")
@@ -208,8 +249,10 @@ func TestUnimplemented(t *testing.T) {
 }
 
 // The caller's end is not the plugin's fault, before the call and during it.
-func TestCallerEnds(t *testing.T) {
-	c, server, _ := liveClient(t, plugin.Analysis, plugintest.Script{Hang: true}, func(o *plugin.Options) { o.InFlight = 1 })
+func TestCallerEnds(t *testing.T) { bothWays(t, testCallerEnds) }
+
+func testCallerEnds(t *testing.T, w way) {
+	c, server, _ := liveClient(t, plugin.Analysis, w.script(plugintest.Script{Hang: true}), func(o *plugin.Options) { o.InFlight = 1 })
 	ctx, cancel := context.WithCancel(t.Context())
 	errs := make(chan error, 2)
 	for range 2 {
@@ -228,15 +271,17 @@ func TestCallerEnds(t *testing.T) {
 }
 
 // The registry's end is not the plugin's fault either.
-func TestRegistryEnds(t *testing.T) {
+func TestRegistryEnds(t *testing.T) { bothWays(t, testRegistryEnds) }
+
+func testRegistryEnds(t *testing.T, w way) {
 	for _, kind := range []plugin.Kind{plugin.Analysis, plugin.Correlation} {
 		dir := socketDir(t)
-		server := plugintest.Start(t, dir, kind, "p", plugintest.Script{Hang: true})
+		server := plugintest.Start(t, dir, kind, "p", w.script(plugintest.Script{Hang: true}))
 		log, _ := logger(t)
 		r := plugin.NewRegistry(plugin.Options{Dir: dir, Logger: log})
 		stop := serve(t, r.Serve)
 		c := r.Client(kind, "p")
-		waitLive(t, c)
+		w.waitLive(t, r, c)
 		errs := make(chan error, 1)
 		go func() { errs <- call(context.Background(), c, nil, plugin.CallOptions{}) }()
 		poll(t, "a call", func() bool { return server.Calls() == 1 })
@@ -249,16 +294,19 @@ func TestRegistryEnds(t *testing.T) {
 
 // A plugin that dies loses the calls under way, whatever their kind, and never
 // one is taken for an answer or for a success.
-func TestLost(t *testing.T) {
+func TestLost(t *testing.T) { bothWays(t, testLost) }
+
+func testLost(t *testing.T, w way) {
 	for _, kind := range plugin.Kinds {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			dir := socketDir(t)
 			r := newRegistry(t, dir, func(o *plugin.Options) { o.InFlight = 100 })
 			c := r.Client(kind, "p")
-			for range 3 {
-				p := plugintest.Spawn(t, dir, kind, "p", plugintest.Script{Hang: true, Only: "slow"})
-				waitLive(t, c)
+			for i := range 3 {
+				taken := filepath.Join(t.TempDir(), fmt.Sprint(i))
+				p := plugintest.Spawn(t, dir, kind, "p", w.script(plugintest.Script{Hang: true, Only: "slow", Record: taken}))
+				w.waitLive(t, r, c)
 				gone := c.Gone()
 				body := encode(t, &pb.Event{Id: "slow"}) // field 1, as of the other messages
 				var wg sync.WaitGroup
@@ -273,11 +321,11 @@ func TestLost(t *testing.T) {
 						}
 					})
 				}
-				poll(t, "the calls", func() bool { return r.Snapshot()[0].InFlight == 20 })
-				// One that is answered after them: they have been sent.
-				if err := call(context.Background(), c, nil, plugin.CallOptions{}); err != nil {
-					t.Error(err)
-				}
+				// Seen by the plugin, not only on their way to it.
+				poll(t, "the calls", func() bool {
+					lines, _ := os.ReadFile(taken)
+					return bytes.Count(lines, []byte("\n")) == 20
+				})
 				p.Kill()
 				wg.Wait()
 				waitClosed(t, "gone", gone)
@@ -288,8 +336,10 @@ func TestLost(t *testing.T) {
 
 // Under load, a plugin that stops gracefully loses nothing: what it has taken is
 // answered, what it has not is absent.
-func TestGracefulStopLosesNothing(t *testing.T) {
-	c, server, _ := liveClient(t, plugin.Correlation, plugintest.Script{}, nil)
+func TestGracefulStopLosesNothing(t *testing.T) { bothWays(t, testGracefulStopLosesNothing) }
+
+func testGracefulStopLosesNothing(t *testing.T, w way) {
+	c, server, _ := liveClient(t, plugin.Correlation, w.script(plugintest.Script{}), nil)
 	var wg sync.WaitGroup
 	var good atomic.Int64
 	for range 8 {
@@ -316,13 +366,15 @@ func TestGracefulStopLosesNothing(t *testing.T) {
 }
 
 // An exclusive call is alone, and the item that kills its plugin is found.
-func TestExclusive(t *testing.T) {
+func TestExclusive(t *testing.T) { bothWays(t, testExclusive) }
+
+func testExclusive(t *testing.T, w way) {
 	dir := socketDir(t)
 	r := newRegistry(t, dir, func(o *plugin.Options) { o.InFlight = 8 })
 	c := r.Client(plugin.Analysis, "p")
 	script := plugintest.Script{Poison: "venom", Delay: time.Millisecond}
-	plugintest.Spawn(t, dir, plugin.Analysis, "p", script)
-	waitLive(t, c)
+	plugintest.Spawn(t, dir, plugin.Analysis, "p", w.script(script))
+	w.waitLive(t, r, c)
 
 	var running, alone atomic.Int64
 	var wg sync.WaitGroup
@@ -373,8 +425,10 @@ func TestExclusive(t *testing.T) {
 }
 
 // Calls in flight are bounded.
-func TestInFlight(t *testing.T) {
-	c, server, r := liveClient(t, plugin.Output, plugintest.Script{Hang: true}, func(o *plugin.Options) { o.InFlight = 3 })
+func TestInFlight(t *testing.T) { bothWays(t, testInFlight) }
+
+func testInFlight(t *testing.T, w way) {
+	c, server, r := liveClient(t, plugin.Output, w.script(plugintest.Script{Hang: true}), func(o *plugin.Options) { o.InFlight = 3 })
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	for range 10 {

@@ -23,12 +23,16 @@ type Client struct {
 	life  atomic.Pointer[life]
 	watch watch
 
-	scratches sync.Pool
+	scratches   sync.Pool
+	laneCalling sync.Pool
 
 	inFlight atomic.Int64
 	calls    atomic.Uint64
 	failures atomic.Uint64
-	lastErr  atomic.Pointer[string]
+	// Calls and frames that went by lane.
+	laneCalls  atomic.Uint64
+	laneFrames atomic.Uint64
+	lastErr    atomic.Pointer[string]
 
 	mu    sync.Mutex
 	up    chan struct{} // closed while live, replaced when a life ends

@@ -16,7 +16,7 @@ var basics = []string{"PATH", "HOME", "TZ", "LANG", "LC_ALL", "TMPDIR"}
 const defaultPath = "/usr/local/bin:/usr/bin:/bin"
 
 // environ is the whole environment of one plugin, sorted.
-func (o *ProcessOptions) environ(s Spec) []string {
+func (o *ProcessOptions) environ(s Spec, more ...string) []string {
 	env := map[string]string{"PATH": defaultPath}
 	for _, name := range slices.Concat(basics, o.PassEnv) {
 		if value, ok := os.LookupEnv(name); ok {
@@ -32,7 +32,7 @@ func (o *ProcessOptions) environ(s Spec) []string {
 		env["NATS_URL"] = o.NATSURL
 	}
 	env["EPMESH_PLUGIN_NAME"] = s.Name
-	for _, entry := range s.Env {
+	for _, entry := range slices.Concat(s.Env, more) {
 		key, value, _ := strings.Cut(entry, "=")
 		env[key] = value
 	}

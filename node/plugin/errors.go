@@ -27,6 +27,10 @@ const (
 	Busy
 	// Permanent: no further attempt can mend it.
 	Permanent
+	// Later: the plugin answered that it cannot take anything now, and that it is
+	// not the item's fault: Unavailable or ResourceExhausted with a
+	// google.rpc.RetryInfo.
+	Later
 	// Ended: this node gave the call up, because the caller's context ended or
 	// the registry stopped. It says nothing about the item.
 	Ended
@@ -46,6 +50,8 @@ func (f Failure) String() string {
 		return "busy"
 	case Permanent:
 		return "permanent"
+	case Later:
+		return "later"
 	case Ended:
 		return "ended"
 	}
@@ -123,6 +129,7 @@ type outcome struct {
 	ended   bool  // the plugin's life had ended when the call returned
 	broken  bool  // ... because the connection broke
 	stopped bool  // this node closed the connection
+	word    bool  // the plugin's own word, whatever became of the connection
 }
 
 // classify turns a gRPC error into ours. Everything that is known about what
@@ -138,6 +145,7 @@ func (c *Client) classify(err error, o outcome) error {
 	switch code := st.Code(); code {
 	case codes.Unavailable, codes.Canceled:
 		switch {
+		case o.word:
 		case o.stopped:
 			e.failure, e.text = Ended, "call given up: the node stops"
 			return e
@@ -165,6 +173,11 @@ func (c *Client) classify(err error, o outcome) error {
 	switch st.Code() {
 	case codes.InvalidArgument, codes.OutOfRange, codes.Unimplemented:
 		e.failure = Permanent
+	case codes.Unavailable, codes.ResourceExhausted:
+		e.failure = Busy
+		if hasRetryInfo(st) {
+			e.failure = Later
+		}
 	case codes.DeadlineExceeded:
 		e.failure = Timeout
 	default:
@@ -183,11 +196,29 @@ func (c *Client) permanent(format string, args ...any) error {
 	return &callError{failure: Permanent, name: c.name, kind: c.kind, text: fmt.Sprintf(format, args...)}
 }
 
+func (c *Client) tooMany() error {
+	return c.permanent("answered one event with more than %d alerts, the most that is taken", c.opts.MaxAlerts)
+}
+
+func (c *Client) tooMuch() error {
+	return c.permanent("answered one event with more than %d bytes of alerts, the most that is taken", c.opts.MaxReply)
+}
+
 // isTooLarge knows the words of the gRPC implementations (Go, C core, Java) for
 // a message over the receiver's limit. They share a code with errors that pass.
 func isTooLarge(message string) bool {
 	m := strings.ToLower(message)
 	return strings.Contains(m, "larger than max") || strings.Contains(m, "exceeds maximum size")
+}
+
+// hasRetryInfo reports whether an answer says when to come again.
+func hasRetryInfo(st *status.Status) bool {
+	for _, detail := range st.Proto().GetDetails() {
+		if strings.HasSuffix(detail.GetTypeUrl(), "/google.rpc.RetryInfo") {
+			return true
+		}
+	}
+	return false
 }
 
 // isEOF: the SDK's analysis plugins end their stream with io.EOF, which Go's

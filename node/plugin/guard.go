@@ -31,13 +31,13 @@ type guard struct {
 	log  hclog.Logger
 
 	mu     sync.Mutex
-	stdin  *os.File // nil while no process runs
-	groups map[int]struct{}
+	stdin  *os.File      // nil while no process runs
+	groups map[int]int64 // with the monotonic time at which each is killed, or 0
 	ended  chan struct{} // closed when the present process has ended
 }
 
 func newGuard(argv []string, lock string, log hclog.Logger) *guard {
-	return &guard{argv: argv, lock: lock, log: log, groups: make(map[int]struct{})}
+	return &guard{argv: argv, lock: lock, log: log, groups: make(map[int]int64)}
 }
 
 // start runs the process and returns when it has the lock: no plugin of an
@@ -91,8 +91,8 @@ func (g *guard) start(ctx context.Context) error {
 	// Before it is ready: a guard that holds the lock has all groups before it.
 	g.mu.Lock()
 	g.stdin, g.ended = stdin, ended
-	for pgid := range g.groups {
-		g.tellLocked('+', pgid)
+	for pgid, until := range g.groups {
+		g.tellLocked('+', pgid, until)
 	}
 	g.mu.Unlock()
 	if err := g.await(ctx, ready, ended); err != nil {
@@ -178,8 +178,22 @@ func (g *guard) serve(ctx context.Context) {
 func (g *guard) add(pgid int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.groups[pgid] = struct{}{}
-	g.tellLocked('+', pgid)
+	g.groups[pgid] = 0
+	g.tellLocked('+', pgid, 0)
+}
+
+// bound says until when a group may run: the guard kills it then, also where the
+// node is stopped.
+func (g *guard) bound(pgid int, until time.Time) {
+	// In this order: a pause between the two makes it earlier, not later.
+	now := monotonic()
+	at := max(1, now+int64(time.Until(until)))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, ok := g.groups[pgid]; ok {
+		g.groups[pgid] = at
+		g.tellLocked('+', pgid, at)
+	}
 }
 
 // remove takes it back, before its id can become another's.
@@ -187,17 +201,17 @@ func (g *guard) remove(pgid int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.groups, pgid)
-	g.tellLocked('-', pgid)
+	g.tellLocked('-', pgid, 0)
 }
 
 // tellLocked does not care for an error: a guard that has ended is started again
 // and told everything.
-func (g *guard) tellLocked(sign byte, pgid int) {
+func (g *guard) tellLocked(sign byte, pgid int, until int64) {
 	if g.stdin == nil {
 		return
 	}
 	_ = g.stdin.SetWriteDeadline(time.Now().Add(time.Second))
-	if _, err := fmt.Fprintf(g.stdin, "%c%d\n", sign, pgid); err != nil && !errors.Is(err, os.ErrClosed) {
+	if _, err := fmt.Fprintf(g.stdin, "%c%d %d\n", sign, pgid, until); err != nil && !errors.Is(err, os.ErrClosed) {
 		g.log.Debug("tell the guard of the plugins", "error", err)
 	}
 }

@@ -1,6 +1,7 @@
 package plugin_test
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/epmesh/epmesh/node/plugin"
 )
@@ -182,5 +184,49 @@ func TestNoGuard(t *testing.T) {
 		if err := ps.Serve(t.Context()); err == nil || !strings.Contains(err.Error(), "guard") {
 			t.Errorf("%v: %v", argv, err)
 		}
+	}
+}
+
+// A group whose time is over is killed, whatever the node does; one that was
+// given more is not.
+func TestGuardBounds(t *testing.T) {
+	in, stdin := io.Pipe()
+	stdout, out := io.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- plugin.RunGuard(in, out, filepath.Join(t.TempDir(), "guard.lock")) }()
+	if _, err := io.ReadFull(stdout, make([]byte, 6)); err != nil {
+		t.Fatal(err)
+	}
+	var groups []*exec.Cmd
+	for range 3 {
+		cmd := exec.Command("sleep", "1000")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		})
+		groups = append(groups, cmd)
+	}
+	now, far := plugin.Monotonic(), int64(time.Hour)
+	for _, line := range []string{
+		fmt.Sprintf("+%d 0", groups[0].Process.Pid),
+		fmt.Sprintf("+%d %d", groups[1].Process.Pid, now+far),
+		fmt.Sprintf("+%d %d", groups[2].Process.Pid, now+far),
+		fmt.Sprintf("+%d %d", groups[2].Process.Pid, now+1),
+	} {
+		if _, err := io.WriteString(stdin, line+"\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	poll(t, "the end of the one", func() bool { return !running(itoa(groups[2].Process.Pid)) })
+	if !running(itoa(groups[0].Process.Pid)) || !running(itoa(groups[1].Process.Pid)) {
+		t.Error("one that had time was killed")
+	}
+	stdin.Close()
+	if err := <-done; err != nil {
+		t.Fatal(err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,6 +21,8 @@ const (
 	// guardLimit is how long a guard tries to end what a node left behind.
 	guardLimit = 10 * time.Second
 	lockPause  = 20 * time.Millisecond
+	// killAgain is between two attempts at a group whose time is over.
+	killAgain = 100 * time.Millisecond
 )
 
 // GuardMain is the whole of the guard's process (see RunGuard), started with the
@@ -37,7 +40,8 @@ func GuardMain(lockPath string) int {
 
 // RunGuard is told the process groups of a node's plugins and kills those that
 // are left when the node ends, however it ends: stdin is a pipe from the node,
-// and its end is the node's.
+// and its end is the node's. A group may be bound in time besides: it is killed
+// then, whether or not the node can do anything.
 //
 // It holds the lock from before it writes a line to ready until nothing is left,
 // so that a new node, whose guard waits for the lock, starts no plugin twice.
@@ -50,7 +54,7 @@ func RunGuard(stdin io.Reader, ready io.Writer, lockPath string) error {
 			lines <- scanner.Text()
 		}
 	}()
-	groups := make(map[int]struct{})
+	groups := make(map[int]int64)
 	lock, err := lockGuard(lockPath, lines, groups)
 	if lock == nil || err != nil {
 		return err
@@ -58,15 +62,44 @@ func RunGuard(stdin io.Reader, ready io.Writer, lockPath string) error {
 	defer lock.Close()
 	// Nobody reads this any more if the node has ended; then stdin has too.
 	_, _ = io.WriteString(ready, guardReady)
-	for line := range lines {
-		note(groups, line)
+	for {
+		var due <-chan time.Time
+		if wait, ok := nextDue(groups); ok {
+			due = time.After(wait)
+		}
+		select {
+		case line, ok := <-lines:
+			if !ok {
+				return endGroups(groups)
+			}
+			note(groups, line)
+		case <-due:
+			for pgid, until := range groups {
+				if now := monotonic(); until > 0 && now >= until {
+					killGroup(pgid, syscall.SIGKILL)
+					// Again, until the node has seen its end: it may have forked.
+					groups[pgid] = now + int64(killAgain)
+				}
+			}
+		}
 	}
-	return endGroups(groups)
+}
+
+// nextDue is how long it is until a group has to be killed.
+func nextDue(groups map[int]int64) (wait time.Duration, ok bool) {
+	now := monotonic()
+	for _, until := range groups {
+		left := time.Duration(max(until-now, 0))
+		if until > 0 && (!ok || left < wait) {
+			wait, ok = left, true
+		}
+	}
+	return wait, ok
 }
 
 // lockGuard waits for the lock. It returns no file if the node ended first and
 // left nothing.
-func lockGuard(path string, lines <-chan string, groups map[int]struct{}) (*os.File, error) {
+func lockGuard(path string, lines <-chan string, groups map[int]int64) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the guard's lock: %w", err)
@@ -94,25 +127,30 @@ func lockGuard(path string, lines <-chan string, groups map[int]struct{}) (*os.F
 	}
 }
 
-// note takes one line: "+<process group>" or "-<process group>".
-func note(groups map[int]struct{}, line string) {
+// note takes one line: "+<process group> <until>" or "-<process group> 0".
+func note(groups map[int]int64, line string) {
 	if len(line) < 2 {
 		return
 	}
-	pgid, err := strconv.Atoi(line[1:])
+	group, bound, _ := strings.Cut(line[1:], " ")
+	pgid, err := strconv.Atoi(group)
 	if err != nil || pgid <= 1 {
+		return
+	}
+	until, err := strconv.ParseInt(bound, 10, 64)
+	if err != nil && bound != "" {
 		return
 	}
 	switch line[0] {
 	case '+':
-		groups[pgid] = struct{}{}
+		groups[pgid] = until
 	case '-':
 		delete(groups, pgid)
 	}
 }
 
 // endGroups kills all groups and waits until they are gone.
-func endGroups(groups map[int]struct{}) error {
+func endGroups(groups map[int]int64) error {
 	for pgid := range groups {
 		killGroup(pgid, syscall.SIGKILL)
 	}

@@ -35,6 +35,7 @@ type life struct {
 	cc     *grpc.ClientConn
 	socket os.FileInfo // which socket file it was reached by
 	since  time.Time
+	lane   atomic.Pointer[lane] // where the plugin has one
 
 	gone    chan struct{}
 	once    sync.Once
@@ -115,6 +116,9 @@ func (l *life) end() {
 		l.dead.Store(true)
 		l.client.forget(l)
 		close(l.gone)
+		if ln := l.lane.Load(); ln != nil {
+			ln.drain()
+		}
 	})
 }
 

@@ -187,6 +187,17 @@ func (o *output) reportLocked() {
 	}
 }
 
+// follow keeps the last line of the run before until this one has written any:
+// what a plugin said as it ended is not gone with its restart.
+func (o *output) follow(before *output) {
+	line, _ := before.last()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.lastLine == "" {
+		o.lastLine = line
+	}
+}
+
 // last is the last line of standard error, and how many lines were suppressed.
 func (o *output) last() (line string, suppressed uint64) {
 	o.mu.Lock()

@@ -76,12 +76,23 @@ func (p *process) hasEnded() bool {
 func (p *process) loop() {
 	defer p.cancel()
 	for p.ctx.Err() == nil {
+		tenure := p.tenure()
+		if tenure == nil {
+			return
+		}
 		start := time.Now()
-		code, exit := p.run()
+		code, exit := p.run(tenure)
+		ended := tenure.Ending.Err() != nil
+		tenure.Release()
 		if p.ctx.Err() != nil {
 			p.log.Info("plugin stopped", "exit", exit)
 			p.set.changes.notify()
 			return
+		}
+		if ended {
+			p.log.Warn("plugin stopped: this node may lose its lease", "exit", exit)
+			p.ended(Standby, exit)
+			continue
 		}
 		lived := time.Since(start)
 		if code == 0 && (p.spec.Once || lived < p.set.opts.IdleWithin) {
@@ -144,9 +155,9 @@ func (p *process) ended(state ProcessState, exit string) {
 
 // run starts the plugin once and returns when it, and all of its group, have
 // ended. code is -1 if it could not be started or a signal ended it.
-func (p *process) run() (code int, exit string) {
+func (p *process) run(tenure *Tenure) (code int, exit string) {
 	cmd := exec.Command(p.spec.Argv[0], p.spec.Argv[1:]...)
-	cmd.Env = p.set.opts.environ(p.spec)
+	cmd.Env = p.set.opts.environ(p.spec, tenure.Env...)
 	if cmd.Dir = p.spec.Dir; cmd.Dir == "" {
 		cmd.Dir = p.set.opts.WorkDir
 	}
@@ -166,6 +177,7 @@ func (p *process) run() (code int, exit string) {
 	if p.set.guard != nil {
 		p.set.guard.add(pid)
 	}
+	defer tenure.watch(p.set.guard, pid)()
 	p.begun(pid, out)
 
 	exited := make(chan struct{})
@@ -176,7 +188,9 @@ func (p *process) run() (code int, exit string) {
 	select {
 	case <-exited:
 	case <-p.ctx.Done():
-		p.terminate(pid, exited)
+		p.terminate(pid, exited, p.set.opts.Grace)
+	case <-tenure.Ending.Done():
+		p.terminate(pid, exited, min(p.set.opts.Grace, time.Until(tenure.Until())))
 	}
 	// The leader is not reaped yet, so its group's id is still its own.
 	killGroup(pid, syscall.SIGKILL)
@@ -192,6 +206,9 @@ func (p *process) run() (code int, exit string) {
 
 func (p *process) begun(pid int, out *output) {
 	p.mu.Lock()
+	if p.output != nil {
+		out.follow(p.output)
+	}
 	p.state, p.since, p.started, p.pid, p.output = Running, time.Now(), time.Now(), pid, out
 	p.mu.Unlock()
 	p.log.Info("plugin started", "pid", pid)
@@ -199,14 +216,14 @@ func (p *process) begun(pid int, out *output) {
 }
 
 // terminate asks the group to end and gives it the grace.
-func (p *process) terminate(pid int, exited <-chan struct{}) {
+func (p *process) terminate(pid int, exited <-chan struct{}, grace time.Duration) {
 	p.mu.Lock()
 	p.state, p.since = Stopping, time.Now()
 	p.mu.Unlock()
 	p.set.changes.notify()
-	deadline := time.Now().Add(p.set.opts.Grace)
+	deadline := time.Now().Add(grace)
 	killGroup(pid, syscall.SIGTERM)
-	timer := time.NewTimer(p.set.opts.Grace)
+	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
 	case <-exited:
@@ -216,7 +233,7 @@ func (p *process) terminate(pid int, exited <-chan struct{}) {
 		}
 	case <-timer.C:
 	}
-	p.log.Warn("plugin did not stop in time, killing it", "grace", p.set.opts.Grace)
+	p.log.Warn("plugin did not stop in time, killing it", "grace", grace)
 }
 
 func describeExit(s *os.ProcessState) string {

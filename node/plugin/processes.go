@@ -45,6 +45,10 @@ type ProcessOptions struct {
 	// plugin is not for this node; 3s.
 	IdleWithin time.Duration
 	Rescan     time.Duration // between looks at the folder of plugins; 5s
+
+	// Tenure waits until a singleton may run here, or ctx ends. It is called by
+	// each singleton's loop before each start. Without it singletons do not run.
+	Tenure func(ctx context.Context, name string) (*Tenure, error)
 }
 
 func (o *ProcessOptions) setDefaults() {
@@ -98,6 +102,7 @@ type Processes struct {
 
 	mu       sync.Mutex
 	specs    []Spec
+	single   []string // names of singletons
 	running  map[string]*process
 	problems map[string]string // that have been said
 }
@@ -131,6 +136,16 @@ func (ps *Processes) Apply(specs []Spec) error {
 	ps.mu.Unlock()
 	ps.poke()
 	return nil
+}
+
+// SetSingletons says which plugins, of those that Apply names and of the
+// executables, run under a Tenure. Those for which that changes are started
+// again. It does not wait, and may be called before Serve.
+func (ps *Processes) SetSingletons(names []string) {
+	ps.mu.Lock()
+	ps.single = slices.Clone(names)
+	ps.mu.Unlock()
+	ps.poke()
 }
 
 // poke has Serve look at everything again.
@@ -215,6 +230,7 @@ func (ps *Processes) reconcile() {
 		}
 	}
 	for name, spec := range want {
+		spec.Singleton = spec.Singleton || slices.Contains(ps.single, name)
 		old := ps.running[name]
 		if old != nil && old.ctx.Err() == nil && old.spec.equal(spec) {
 			continue

@@ -7,6 +7,7 @@ type ProcessState string
 
 // The states of a process.
 const (
+	Standby      ProcessState = "standby" // a singleton that runs on another node
 	Starting     ProcessState = "starting"
 	Running      ProcessState = "running"
 	Stopping     ProcessState = "stopping"
@@ -30,7 +31,8 @@ type ProcessStatus struct {
 	PID      int          `json:"pid,omitempty"`
 	Restarts uint64       `json:"restarts"`
 	LastExit string       `json:"lastExit,omitempty"`
-	// LastLine is the last that it wrote to standard error, shortened.
+	// LastLine is the last that it wrote to standard error, in this run or, as
+	// long as it has written nothing, one before; shortened.
 	LastLine string `json:"lastLine,omitempty"`
 	// Suppressed counts the lines of its present or last run that were not
 	// logged because there were too many.

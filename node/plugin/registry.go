@@ -24,6 +24,7 @@ type Options struct {
 	MaxMessage  int           // bytes a plugin is sent at most; 4 MiB, what an SDK plugin takes
 	MaxReply    int           // bytes of one call's answer, all messages together; 8 MiB
 	MaxAlerts   int           // alerts that one Analyze may answer; 1000
+	NoLane      bool          // never use a plugin's batch lane
 	Rescan      time.Duration // between looks at the folder, besides its notifications; 2s
 }
 

@@ -26,6 +26,8 @@ type Spec struct {
 	// Once: exit code 0 is the end of its work however long that took. It is
 	// not started again.
 	Once bool
+	// Singleton: it runs only under a Tenure.
+	Singleton bool
 
 	// stamp changes when the executable's file does.
 	stamp string
@@ -33,7 +35,7 @@ type Spec struct {
 
 func (s Spec) equal(o Spec) bool {
 	return s.Name == o.Name && slices.Equal(s.Argv, o.Argv) && slices.Equal(s.Env, o.Env) &&
-		s.Dir == o.Dir && s.Once == o.Once && s.stamp == o.stamp
+		s.Dir == o.Dir && s.Once == o.Once && s.Singleton == o.Singleton && s.stamp == o.stamp
 }
 
 func (s Spec) check() error {

@@ -27,6 +27,11 @@ type Status struct {
 	Reason string    `json:"reason,omitempty"`
 	Since  time.Time `json:"since"` // of the state
 
+	// Lane: calls go by the plugin's batch lane.
+	Lane       bool   `json:"lane,omitempty"`
+	LaneCalls  uint64 `json:"laneCalls,omitempty"`  // of Calls, those that went by lane
+	LaneFrames uint64 `json:"laneFrames,omitempty"` // that carried LaneCalls
+
 	InFlight  int64  `json:"inFlight"`
 	Calls     uint64 `json:"calls"`    // that reached the plugin and have ended
 	Failures  uint64 `json:"failures"` // of Calls
@@ -37,6 +42,11 @@ func (c *Client) status() Status {
 	c.mu.Lock()
 	s := Status{Name: c.name, Kind: c.kind, State: c.state, Reason: c.why, Since: c.since}
 	c.mu.Unlock()
+	if l := c.life.Load(); l != nil {
+		s.Lane = l.lane.Load() != nil
+	}
+	s.LaneFrames = c.laneFrames.Load()
+	s.LaneCalls = c.laneCalls.Load()
 	s.InFlight = c.inFlight.Load()
 	// Failures first: read later it could count a call that Calls does not.
 	s.Failures = c.failures.Load()

@@ -5,6 +5,7 @@ package plugin
 import (
 	"io/fs"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,3 +40,7 @@ func inode(info fs.FileInfo) uint64 {
 	}
 	return 0
 }
+
+// monotonic is a clock in nanoseconds, the same for all processes. Outside Linux
+// it is the wall clock.
+func monotonic() int64 { return time.Now().UnixNano() }

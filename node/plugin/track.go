@@ -91,6 +91,9 @@ func (t *tracker) look(ctx context.Context) (again time.Duration, done bool) {
 		}
 		c.begin(next)
 		go next.watch()
+		if !c.opts.NoLane {
+			go next.openLane()
+		}
 		t.swap(next)
 		t.complained = ""
 		return c.opts.Rescan, false

@@ -1,6 +1,7 @@
 package plugintest
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/epmesh/epmesh/node/plugin"
+	"github.com/epmesh/epmesh/plugins"
 )
 
 // roleEnv tells a test binary that it was started again to be a plugin.
@@ -51,7 +53,7 @@ func run(text string) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	stop := make(chan struct{})
-	server, err := newServer(r.Kind, &handler{
+	h := &handler{
 		name:   r.Name,
 		script: func() Script { return r.Script },
 		seen:   func(proto.Message) {},
@@ -60,7 +62,17 @@ func run(text string) error {
 			select {}
 		},
 		stop: stop,
-	})
+	}
+	if r.Script.Kit {
+		ctx, cancel := context.WithCancel(context.Background())
+		go func() {
+			<-signals
+			close(stop)
+			cancel()
+		}()
+		return plugins.Serve(ctx, kitOptions(r.Dir, r.Kind, h))
+	}
+	server, err := newServer(r.Kind, h)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidwall/sjson"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/prototext"
@@ -41,13 +42,20 @@ type Script struct {
 	// Code and Message are the answer, unless Code is OK.
 	Code    codes.Code
 	Message string
+	// RetryInfo puts a google.rpc.RetryInfo into that answer.
+	RetryInfo bool
 	// Only restricts Delay, Hang and Code to items that contain this text.
 	Only string
 	// Poison is a text that kills the plugin when it is in an item.
 	Poison string
 
+	// Kit has the plugin served by the kit, with the batch lane, instead of by
+	// gRPC alone as the SDK does it.
+	Kit bool
 	// MaxReceive is the largest message that is taken; gRPC's default if 0.
 	MaxReceive int
+	// Drop keeps no items for Server.Items.
+	Drop bool
 	// Record is a file that gets a line for each item, its id, before the
 	// answer.
 	Record string
@@ -93,7 +101,15 @@ func (h *handler) item(ctx context.Context, id string, m proto.Message) error {
 		}
 	}
 	if s.Code != codes.OK {
-		return status.Error(s.Code, s.Message)
+		st := status.New(s.Code, s.Message)
+		if s.RetryInfo {
+			detailed, err := st.WithDetails(&errdetails.RetryInfo{})
+			if err != nil {
+				return err
+			}
+			st = detailed
+		}
+		return st.Err()
 	}
 	return nil
 }

@@ -1,25 +1,24 @@
 package plugintest
 
 import (
-	"net"
+	"context"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/epmesh/epmesh/node/plugin"
+	"github.com/epmesh/epmesh/plugins"
 )
 
 // Server is a plugin in the test's own process.
 type Server struct {
-	tb       testing.TB
-	listener *net.UnixListener
-	grpc     *grpc.Server
-	done     chan struct{}
-	once     sync.Once
-	stop     chan struct{}
+	graceful, hard func()
+	done           chan struct{}
+	once           sync.Once
+	stop           chan struct{}
 
 	mu     sync.Mutex
 	script Script
@@ -30,43 +29,67 @@ type Server struct {
 // test.
 func Start(tb testing.TB, dir string, kind plugin.Kind, name string, script Script) *Server {
 	tb.Helper()
-	l, err := listen(dir, kind, name)
-	if err != nil {
-		tb.Fatalf("plugintest: %v", err)
-	}
-	s := &Server{
-		tb: tb, listener: l, script: script,
-		done: make(chan struct{}), stop: make(chan struct{}),
-	}
-	s.grpc, err = newServer(kind, &handler{
+	s := &Server{script: script, done: make(chan struct{}), stop: make(chan struct{})}
+	h := &handler{
 		name:   name,
 		script: s.current,
 		seen:   s.see,
 		die:    func() { go s.Kill() },
 		stop:   s.stop,
-	})
-	if err != nil {
-		tb.Fatal(err)
 	}
-	go func() {
-		defer close(s.done)
-		// What Serve returns after Stop is of no interest.
-		_ = s.grpc.Serve(l)
-	}()
+	if script.Kit {
+		s.startKit(tb, dir, kind, h)
+	} else {
+		s.startPlain(tb, dir, kind, h)
+	}
 	tb.Cleanup(s.Kill)
 	return s
 }
 
+func (s *Server) startPlain(tb testing.TB, dir string, kind plugin.Kind, h *handler) {
+	tb.Helper()
+	l, err := listen(dir, kind, h.name)
+	if err != nil {
+		tb.Fatalf("plugintest: %v", err)
+	}
+	server, err := newServer(kind, h)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s.graceful = server.GracefulStop
+	s.hard = func() {
+		l.SetUnlinkOnClose(false)
+		server.Stop()
+	}
+	go func() {
+		defer close(s.done)
+		// What Serve returns after Stop is of no interest.
+		_ = server.Serve(l)
+	}()
+}
+
+// startKit has the kit serve. A Kill gives calls a moment, and removes the
+// socket.
+func (s *Server) startKit(tb testing.TB, dir string, kind plugin.Kind, h *handler) {
+	o := kitOptions(dir, kind, h)
+	o.Grace = time.Second
+	ctx, cancel := context.WithCancel(context.Background())
+	s.graceful, s.hard = cancel, cancel
+	go func() {
+		defer close(s.done)
+		if err := plugins.Serve(ctx, o); err != nil {
+			tb.Errorf("plugintest: %v", err)
+		}
+	}()
+}
+
 // Stop ends the plugin gracefully: what it has taken is answered (what hangs,
 // with an error), and the socket is removed.
-func (s *Server) Stop() { s.end(s.grpc.GracefulStop) }
+func (s *Server) Stop() { s.end(s.graceful) }
 
 // Kill ends the plugin as SIGKILL would: connections break and the socket file
 // stays behind.
-func (s *Server) Kill() {
-	s.listener.SetUnlinkOnClose(false)
-	s.end(s.grpc.Stop)
-}
+func (s *Server) Kill() { s.end(s.hard) }
 
 func (s *Server) end(how func()) {
 	s.once.Do(func() {
@@ -106,5 +129,7 @@ func (s *Server) current() Script {
 func (s *Server) see(m proto.Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.items = append(s.items, m)
+	if !s.script.Drop {
+		s.items = append(s.items, m)
+	}
 }

@@ -1,0 +1,4 @@
+package plugin
+
+// Monotonic is the clock that the guard goes by.
+var Monotonic = monotonic
