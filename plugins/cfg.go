@@ -12,8 +12,9 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// cfgPoll is how long PluginCfg waits between two looks at the files.
-const cfgPoll = time.Second
+// cfgPoll is how long PluginCfg and WatchSettings wait between two looks at the
+// files; tests wait less.
+var cfgPoll = time.Second
 
 // PluginCfg returns the settings of a plugin: what the files below
 // WORK_DIR/pipeline hold under plugins.<name>. The files are read again when

@@ -24,13 +24,13 @@ var (
 const enqueueWait = time.Second
 
 // exitFlush is how long a sender may take on SIGTERM to get rid of its queue.
-const exitFlush = 3 * time.Second
+const exitFlush = 1500 * time.Millisecond
 
 // SendLogsFromChannel sends what EnqueueLog queued, for as long as the program
 // runs; run it as a goroutine, once. It reconnects by itself and sends again
 // what the node has not acked, where the official SDK's ends the process.
 //
-// On SIGINT and SIGTERM it sends what is queued, for up to 3 s, and then hands
+// On SIGINT and SIGTERM it sends what is queued, for up to 1.5 s, and then hands
 // the signal on: a program without a handler of its own ends by it, as it would
 // have, one with a handler sees it a second time.
 func SendLogsFromChannel(pluginName string) {

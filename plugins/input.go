@@ -53,6 +53,30 @@ func (in *Input) SendFunc(ctx context.Context, log *Log, stored func()) error {
 	return nil
 }
 
+// Store sends logs and returns once the node has stored all of them. Where it
+// fails, some may be stored: sent again with the same ids, they are the same
+// logs to the node. It waits for these logs alone, however many others are on
+// their way.
+func (in *Input) Store(ctx context.Context, logs ...*Log) error {
+	for i, log := range logs {
+		if err := prepareLog(log); err != nil {
+			return fmt.Errorf("store log %d of %d: %w", i+1, len(logs), err)
+		}
+	}
+	if err := in.s.store(ctx, logs...); err != nil {
+		return fmt.Errorf("store logs: %w", err)
+	}
+	return nil
+}
+
+// Waiting is how many logs are on their way: sent, and not stored by the node
+// as far as is known.
+func (in *Input) Waiting() int { return in.s.waiting() }
+
+// Connected reports whether there is a connection to the node now; without one,
+// logs wait.
+func (in *Input) Connected() bool { return in.s.streaming.Load() }
+
 // Flush waits until everything sent before is stored, or ctx ends.
 func (in *Input) Flush(ctx context.Context) error { return in.s.flush(ctx) }
 

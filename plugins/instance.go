@@ -47,11 +47,13 @@ var nodeSettings = []string{"bundled", "order", "env", "args", "disabled"}
 // Settings decodes the plugin's settings into a struct with json tags, which
 // holds the defaults. A key that the struct does not have and a value of the
 // wrong kind are errors that name the setting.
-func (i Instance) Settings(into any) error {
+func (i Instance) Settings(into any) error { return decodeSettings(i.Name, i.Config, into) }
+
+func decodeSettings(name string, config gjson.Result, into any) error {
 	values := map[string]json.RawMessage{}
-	if i.Config.Exists() && i.Config.Type != gjson.Null {
-		if err := json.Unmarshal([]byte(i.Config.Raw), &values); err != nil {
-			return fmt.Errorf("plugins.%s: want a mapping of settings", i.Name)
+	if config.Exists() && config.Type != gjson.Null {
+		if err := json.Unmarshal([]byte(config.Raw), &values); err != nil {
+			return fmt.Errorf("plugins.%s: want a mapping of settings", name)
 		}
 	}
 	for _, key := range nodeSettings {
@@ -59,12 +61,12 @@ func (i Instance) Settings(into any) error {
 	}
 	text, err := json.Marshal(values)
 	if err != nil {
-		return fmt.Errorf("plugins.%s: %w", i.Name, err)
+		return fmt.Errorf("plugins.%s: %w", name, err)
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
-		return fmt.Errorf("plugins.%s%w", i.Name, settingError(err, into))
+		return fmt.Errorf("plugins.%s%w", name, settingError(err, into))
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -88,6 +89,8 @@ type sender[T item] struct {
 	closed bool
 	change chan struct{} // closed and replaced when the queue shrinks or closes
 
+	streaming atomic.Bool // a stream to the node is open
+
 	wake   chan struct{} // there is something to send
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -163,10 +166,20 @@ func (s *sender[T]) send(ctx context.Context, it T, stored func()) error {
 	return nil
 }
 
-// store sends and waits until the item is acked.
-func (s *sender[T]) store(ctx context.Context, it T) error {
+// store sends and waits until the items are acked.
+func (s *sender[T]) store(ctx context.Context, items ...T) error {
+	if len(items) == 0 {
+		return nil
+	}
 	stored := make(chan struct{})
-	if err := s.send(ctx, it, func() { close(stored) }); err != nil {
+	// An ack covers what was sent before it, and items go in order.
+	last := len(items) - 1
+	for _, it := range items[:last] {
+		if err := s.send(ctx, it, nil); err != nil {
+			return err
+		}
+	}
+	if err := s.send(ctx, items[last], func() { close(stored) }); err != nil {
 		return err
 	}
 	select {
@@ -291,6 +304,8 @@ func (s *sender[T]) pump(ctx context.Context, works func()) (acks int, err error
 	if err != nil {
 		return 0, err
 	}
+	s.streaming.Store(true)
+	defer s.streaming.Store(false)
 	s.mu.Lock()
 	s.sent = 0
 	s.mu.Unlock()

@@ -259,3 +259,43 @@ func BenchmarkInput(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+// Store returns when its logs are stored, whatever is on its way besides, and
+// over a broken stream.
+func TestInputStores(t *testing.T) {
+	e := enginetest.New(t, shortdir.New(t))
+	in := newTestInput(t, testSender(e.Dir))
+	for round := range 3 {
+		logs := make([]*Log, 100)
+		for i := range logs {
+			logs[i] = &Log{Raw: fmt.Sprint(round, i)}
+		}
+		if err := in.Store(t.Context(), logs...); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(e.Stored()); n != 100*(round+1) {
+			t.Errorf("%d stored after round %d", n, round)
+		}
+		if in.Waiting() != 0 || !in.Connected() {
+			t.Errorf("waiting %d, connected %v", in.Waiting(), in.Connected())
+		}
+	}
+	if err := in.Store(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := in.Store(t.Context(), &Log{Raw: "x"}, &Log{}); err == nil || !strings.Contains(err.Error(), "log 2 of 2: raw is empty") {
+		t.Errorf("an empty log: %v", err)
+	}
+	if n := len(e.Stored()); n != 300 {
+		t.Errorf("%d stored: one of a set that cannot be sent", n)
+	}
+	away := newTestInput(t, testSender(shortdir.New(t)))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := away.Store(ctx, &Log{Raw: "x"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("no node: %v", err)
+	}
+	if away.Waiting() != 1 || away.Connected() {
+		t.Errorf("no node: waiting %d, connected %v", away.Waiting(), away.Connected())
+	}
+}

@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"runtime/debug"
+	"sync"
 	"time"
 
+	"github.com/epmesh/epmesh/node/wire"
 	pb "github.com/epmesh/epmesh/proto"
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
@@ -51,18 +54,23 @@ type Options struct {
 	// sends no more than its plugins.max_message.
 	MaxMessage int
 	// Grace is how long calls in flight may go on once ctx has ended; 0 means
-	// 5 s.
+	// 1.5 s, as the node kills what is there after two (plugins.stop_grace).
 	Grace time.Duration
 
-	// register holds the services of the Init helpers, by kind.
-	register map[string]func(*grpc.Server)
+	// services holds those of the Init helpers, by kind.
+	services map[string]service
+	// Health says whether the plugin can do its work now, for whoever asks on its
+	// sockets by grpc.health.v1; nil means that it can while it serves. It is
+	// called by many goroutines, and must return soon.
+	Health func(ctx context.Context) error
+
 	// ready is called once all sockets are open.
 	ready func()
 }
 
 const (
 	defaultMaxMessage = 64 << 20
-	defaultGrace      = 5 * time.Second
+	defaultGrace      = 1500 * time.Millisecond
 )
 
 // Serve opens the plugin's sockets and serves until ctx ends; then it takes no
@@ -70,11 +78,15 @@ const (
 // stale socket of a process that died is replaced; a socket that another
 // process serves is an error. A panic in a function is that call's Internal
 // error, not the end of the process.
+//
+// Each socket serves the contract's service, the batch lane by which the node
+// hands over many items at once, and grpc.health.v1.Health. The functions need
+// not know by which way an item came.
 func Serve(ctx context.Context, opts Options) error {
 	if err := checkName(opts.Name); err != nil {
 		return err
 	}
-	services := opts.services()
+	services := opts.all()
 	if len(services) == 0 {
 		return fmt.Errorf("plugin %s: nothing to serve: set one of Parse, Analyze, Correlate, Notify, EventOutput, AlertOutput", opts.Name)
 	}
@@ -85,19 +97,24 @@ func Serve(ctx context.Context, opts Options) error {
 
 	var servers []*grpc.Server
 	failed := make(chan error, len(services))
+	health := newHealth(opts.Health)
 	stop := func() {
+		health.stop()
 		grace := time.AfterFunc(cmp.Or(opts.Grace, defaultGrace), func() {
 			log.Warn("calls still in flight, giving them up", "grace", cmp.Or(opts.Grace, defaultGrace).String())
 			for _, s := range servers {
 				s.Stop()
 			}
 		})
+		// All at once: each takes new calls until it is told.
+		var stopping sync.WaitGroup
 		for _, s := range servers {
-			s.GracefulStop()
+			stopping.Go(s.GracefulStop)
 		}
+		stopping.Wait()
 		grace.Stop()
 	}
-	for kind, register := range services {
+	for kind, service := range services {
 		path, err := socketPath(cmp.Or(opts.Dir, WorkDir), opts.Name+"_"+kind+".sock")
 		var l net.Listener
 		if err == nil {
@@ -107,8 +124,7 @@ func Serve(ctx context.Context, opts Options) error {
 			stop()
 			return err
 		}
-		s := opts.server(log)
-		register(s)
+		s := opts.server(log, service, health)
 		servers = append(servers, s)
 		go func() { failed <- s.Serve(l) }()
 		log.Info("serving", "kind", kind, "socket", path)
@@ -136,10 +152,13 @@ func Serve(ctx context.Context, opts Options) error {
 
 // server is a gRPC server with the kit's limits. Windows are larger than
 // gRPC's own so that one large event does not wait for window updates.
-func (o Options) server(log hclog.Logger) *grpc.Server {
-	return grpc.NewServer(
-		grpc.MaxRecvMsgSize(cmp.Or(o.MaxMessage, defaultMaxMessage)),
-		grpc.MaxSendMsgSize(defaultMaxMessage),
+func (o Options) server(log hclog.Logger, service service, health *health) *grpc.Server {
+	receive := cmp.Or(o.MaxMessage, defaultMaxMessage)
+	s := grpc.NewServer(
+		grpc.ForceServerCodecV2(wire.Codec()),
+		grpc.MaxRecvMsgSize(receive),
+		// One answer as large as can be, and what goes with it.
+		grpc.MaxSendMsgSize(defaultMaxMessage+2*maxLaneOut),
 		grpc.InitialWindowSize(1<<20),
 		grpc.InitialConnWindowSize(4<<20),
 		grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
@@ -151,6 +170,10 @@ func (o Options) server(log hclog.Logger) *grpc.Server {
 			return next(srv, ss)
 		}),
 	)
+	service.register(s)
+	pb.RegisterLaneServer(s, laneServer{service: service, maxReceive: receive, log: log})
+	health.register(s, service.name())
+	return s
 }
 
 func recoverCall(log hclog.Logger, err *error) {
@@ -160,40 +183,30 @@ func recoverCall(log hclog.Logger, err *error) {
 	}
 }
 
-// services are the wanted services by kind, which is also the socket's suffix.
-func (o Options) services() map[string]func(*grpc.Server) {
-	m := map[string]func(*grpc.Server){}
+// all are the wanted services by kind, which is also the socket's suffix.
+func (o Options) all() map[string]service {
+	m := map[string]service{}
 	if o.Parse != nil {
-		m["parsing"] = func(s *grpc.Server) { pb.RegisterParsingServer(s, parsing{do: o.Parse}) }
+		m["parsing"] = parsing{do: o.Parse}
 	}
 	if o.Analyze != nil {
-		m["analysis"] = func(s *grpc.Server) {
-			pb.RegisterAnalysisServer(s, analysis{do: func(e *Event, out Analysis_AnalyzeServer) error {
-				return o.Analyze(out.Context(), e, out.Send)
-			}})
-		}
+		m["analysis"] = analysis{do: func(e *Event, out Analysis_AnalyzeServer) error {
+			return o.Analyze(out.Context(), e, out.Send)
+		}}
 	}
 	if o.Correlate != nil {
-		m["correlation"] = func(s *grpc.Server) {
-			pb.RegisterCorrelationServer(s, correlation{do: func(ctx context.Context, a *Alert) (*emptypb.Empty, error) {
-				return new(emptypb.Empty), o.Correlate(ctx, a)
-			}})
-		}
+		m["correlation"] = correlation{do: func(ctx context.Context, a *Alert) (*emptypb.Empty, error) {
+			return nil, o.Correlate(ctx, a)
+		}}
 	}
 	if o.Notify != nil {
-		m["notification"] = func(s *grpc.Server) {
-			pb.RegisterNotificationServer(s, notification{do: func(ctx context.Context, msg *Message) (*emptypb.Empty, error) {
-				return new(emptypb.Empty), o.Notify(ctx, msg)
-			}})
-		}
+		m["notification"] = notification{do: func(ctx context.Context, msg *Message) (*emptypb.Empty, error) {
+			return nil, o.Notify(ctx, msg)
+		}}
 	}
 	if o.EventOutput != nil || o.AlertOutput != nil {
-		m["output"] = func(s *grpc.Server) {
-			pb.RegisterOutputServer(s, output{event: o.EventOutput, alert: o.AlertOutput})
-		}
+		m["output"] = output{event: o.EventOutput, alert: o.AlertOutput}
 	}
-	for kind, register := range o.register {
-		m[kind] = register
-	}
+	maps.Copy(m, o.services)
 	return m
 }
