@@ -25,6 +25,7 @@ const (
 	itemID       = 1
 	itemReceived = 2
 	itemBody     = 3
+	itemSubject  = 4
 )
 
 // itemFixed is what an encoded item takes beside its body, at the most: the
@@ -34,11 +35,20 @@ const itemFixed = 64
 // batchSize is at least what encodeBatch gives for bodies of n bytes together.
 func batchSize(items, n int) int { return 8 + items*itemFixed + n }
 
-// encodeBatch is the payload of one stored message.
-func encodeBatch(items []Item) []byte {
+// encodeBatch is the payload of one stored message, whose subject is that of its
+// items.
+func encodeBatch(items []Item) []byte { return encode(items, false) }
+
+// encodeKeyed is encodeBatch with each item's subject.
+func encodeKeyed(items []Item) []byte { return encode(items, true) }
+
+func encode(items []Item, subjects bool) []byte {
 	n := 0
 	for i := range items {
 		n += len(items[i].Body)
+		if subjects {
+			n += len(items[i].Subject)
+		}
 	}
 	b := make([]byte, 0, batchSize(len(items), n))
 	b = protowire.AppendTag(b, batchVersion, protowire.VarintType)
@@ -46,6 +56,9 @@ func encodeBatch(items []Item) []byte {
 	for i := range items {
 		it := &items[i]
 		size := 1 + 1 + len(it.ID) + 1 + 8 + 1 + protowire.SizeBytes(len(it.Body))
+		if subjects {
+			size += 1 + protowire.SizeBytes(len(it.Subject))
+		}
 		b = protowire.AppendTag(b, batchItems, protowire.BytesType)
 		b = protowire.AppendVarint(b, uint64(size))
 		b = protowire.AppendTag(b, itemID, protowire.BytesType)
@@ -54,6 +67,10 @@ func encodeBatch(items []Item) []byte {
 		b = binary.LittleEndian.AppendUint64(b, uint64(it.Received))
 		b = protowire.AppendTag(b, itemBody, protowire.BytesType)
 		b = protowire.AppendBytes(b, it.Body)
+		if subjects {
+			b = protowire.AppendTag(b, itemSubject, protowire.BytesType)
+			b = protowire.AppendString(b, it.Subject)
+		}
 	}
 	return b
 }
@@ -72,7 +89,9 @@ func decodeBatch(data []byte, subject string) ([]Item, error) {
 			if err != nil {
 				return err
 			}
-			it.Subject = subject
+			if it.Subject == "" {
+				it.Subject = subject
+			}
 			items = append(items, it)
 		}
 		return nil
@@ -103,6 +122,8 @@ func decodeItem(data []byte) (Item, error) {
 			it.Received = int64(value)
 		case itemBody:
 			it.Body = bytes[:len(bytes):len(bytes)]
+		case itemSubject:
+			it.Subject = string(bytes)
 		}
 		return nil
 	})

@@ -31,7 +31,7 @@ const (
 )
 
 func (b *Bridge) ensureBegun(ctx context.Context) error {
-	_, err := b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+	return b.ensureConfig(ctx, "stream "+streamBegun, jetstream.StreamConfig{
 		Name:              streamBegun,
 		Description:       "epmesh",
 		Subjects:          []string{subjectBegun + ">"},
@@ -40,10 +40,6 @@ func (b *Bridge) ensureBegun(ctx context.Context) error {
 		MaxMsgsPerSubject: 1,
 		MaxAge:            begunFor,
 	})
-	if err != nil {
-		return fmt.Errorf("stream %s: %w", streamBegun, err)
-	}
-	return nil
 }
 
 func (r *run) begunSubject(msg jetstream.Msg) string {

@@ -27,8 +27,16 @@ type Options struct {
 	// User and Password, or Credentials (a .creds file), go with URL.
 	User, Password string
 	Credentials    string
+	// TLS is what is shown to the server at URL, and whom is trusted.
+	TLS TLSFiles
 	// Context is a context file of the nats command, read instead of URL.
 	Context string
+
+	// Survive is what Durability judges by; ExternalSync is the operator's word for
+	// how the server at URL or Context syncs: "always", an interval, or "" where
+	// nothing is known.
+	Survive      Survive
+	ExternalSync string
 
 	Replicas   int
 	MaxStore   int64         // of each stream, 0 for no limit
@@ -37,6 +45,10 @@ type Options struct {
 	Attempts   int           // until an item is a dead letter
 	BatchItems int
 	BatchBytes int
+
+	// Ping is how often the server is asked whether it is there, 0 for 5 s: one
+	// that gives no answer twice is left for another.
+	Ping time.Duration
 
 	Logger hclog.Logger
 }
@@ -51,7 +63,9 @@ type Bridge struct {
 
 	maxPayload int
 	pub        *publisher
+	placed     demands
 	link       atomic.Pointer[link]
+	fewer      sync.Once // it was said that streams have more replicas than asked
 
 	// ctx ends when the bridge is closed; work under way ends with it.
 	ctx   context.Context
@@ -60,7 +74,8 @@ type Bridge struct {
 }
 
 // Open connects. An external server that cannot be reached yet is tried again
-// until ctx ends; wrong credentials are an error at once.
+// until ctx ends, and a cluster of embedded servers is waited for; wrong
+// credentials are an error at once.
 func Open(ctx context.Context, o Options) (*Bridge, error) {
 	o = o.withDefaults()
 	b := &Bridge{opts: o, log: o.Logger}
@@ -68,6 +83,11 @@ func Open(ctx context.Context, o Options) (*Bridge, error) {
 	url, natsOpts, err := b.natsOptions()
 	if err != nil {
 		return nil, err
+	}
+	if o.Server != nil {
+		if err := o.Server.awaitCluster(ctx, o.Logger); err != nil {
+			return nil, err
+		}
 	}
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		if b.nc, err = nats.Connect(url, natsOpts...); err == nil {
@@ -107,6 +127,9 @@ func (o Options) withDefaults() Options {
 	if o.Duplicates <= 0 {
 		o.Duplicates = 2 * time.Minute
 	}
+	if o.Ping <= 0 {
+		o.Ping = 5 * time.Second
+	}
 	if o.AckWait <= 0 {
 		o.AckWait = 10 * time.Second
 	}
@@ -118,6 +141,10 @@ func (b *Bridge) natsOptions() (string, []nats.Option, error) {
 	opts := []nats.Option{
 		nats.Name("epmesh " + o.Name),
 		nats.MaxReconnects(-1),
+		// A server that stands still, or a network that swallows everything, tells
+		// nobody; the client's own two minutes are a long time to store nothing.
+		nats.PingInterval(o.Ping),
+		nats.MaxPingsOutstanding(2),
 		nats.ReconnectWait(250 * time.Millisecond),
 		nats.ReconnectJitter(100*time.Millisecond, 500*time.Millisecond),
 		// Nothing is buffered while the server is away: what was not stored is
@@ -155,6 +182,13 @@ func (b *Bridge) natsOptions() (string, []nats.Option, error) {
 	}
 	if o.Credentials != "" {
 		opts = append(opts, nats.UserCredentials(o.Credentials))
+	}
+	config, err := o.TLS.client()
+	if err != nil {
+		return "", nil, fmt.Errorf("connect to nats: %w", err)
+	}
+	if config != nil {
+		opts = append(opts, nats.Secure(config))
 	}
 	return o.URL, opts, nil
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"golang.org/x/sync/semaphore"
 )
 
 // Work says how a consumer's items are worked on.
@@ -21,6 +20,9 @@ type Work struct {
 	// one stored message. Within 1 suits work that only computes; calls to a
 	// plugin want both alike.
 	Parallel, Within int
+	// Adapt lets the number of calls at once follow how long they take, up to
+	// Parallel: for work that is done by a plugin. Else it is always Parallel.
+	Adapt bool
 	// Drain is how long what has been taken may go on after ctx has ended.
 	Drain time.Duration
 	// Merge may join outputs of one stored message before they are stored; nil
@@ -29,6 +31,9 @@ type Work struct {
 	// GivenUp makes outputs that tell of an item that goes to the dead letters;
 	// nil for none.
 	GivenUp func(Item) []Item
+	// Place says which items this node takes; nil for all. It is not asked where
+	// the consumer has an affinity.
+	Place *Placing
 	// Stats are counted in; nil for none.
 	Stats *Stats
 	// Done is called for every item that is done, with its outputs, once these
@@ -38,11 +43,13 @@ type Work struct {
 }
 
 const (
-	// fetchMessages are asked for at once, and up to twice as many wait for the
-	// work before them.
+	// fetchMessages are asked for at once at most; see intake.
 	fetchMessages = 16
 	// fetchWait is how long the server keeps a request that it cannot fill.
 	fetchWait = 10 * time.Second
+	// fetchHeartbeat is how often it says that it still has it: a request that went
+	// with a leader of the stream is given up after two that did not come.
+	fetchHeartbeat = time.Second
 )
 
 // Consume takes items until ctx ends, then finishes what it holds and returns
@@ -54,16 +61,28 @@ const (
 // the message is acknowledged. So a message that comes again after a crash
 // gives the same outputs under the same ids, and the streams keep one of each.
 func (b *Bridge) Consume(ctx context.Context, w Work) error {
-	name := w.Consumer.Name()
-	consumer, err := b.js.Consumer(ctx, w.Consumer.Stream, name)
+	if w.Stats == nil {
+		w.Stats = new(Stats)
+	}
+	if w.Place == nil {
+		return b.consume(ctx, w, w.Consumer.Stream, w.Consumer.Name())
+	}
+	life, end := context.WithCancel(ctx)
+	var placed sync.WaitGroup
+	placed.Go(func() { b.servePlaced(life, w) })
+	defer placed.Wait()
+	defer end()
+	return b.consume(ctx, w, w.Consumer.Stream, w.Consumer.Name())
+}
+
+// consume is Consume for one consumer of a stream.
+func (b *Bridge) consume(ctx context.Context, w Work, stream, name string) error {
+	consumer, err := b.js.Consumer(ctx, stream, name)
 	if err != nil && ctx.Err() != nil {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("consumer %s: %w", name, err)
-	}
-	if w.Stats == nil {
-		w.Stats = new(Stats)
 	}
 	w.Parallel, w.Within = max(w.Parallel, 1), max(w.Within, 1)
 	if w.Drain <= 0 {
@@ -71,60 +90,38 @@ func (b *Bridge) Consume(ctx context.Context, w Work) error {
 	}
 	work, end := context.WithCancel(b.ctx)
 	defer end()
-	run := &run{b: b, w: w, name: name, stopping: ctx, work: work, held: map[jetstream.Msg]struct{}{}}
+	run := &run{b: b, w: w, name: name, ackWait: b.opts.AckWait, stopping: ctx, work: work, held: map[jetstream.Msg]struct{}{}}
 	run.hands.most = w.Parallel
 	defer run.hands.dismiss()
+	calls := func() int { return w.Parallel }
+	if w.Adapt {
+		run.limit = newLimiter(w.Parallel)
+		calls = func() int { return int(run.limit.limit.Load()) }
+	}
+	// A message counts by its number of items, so that many small ones and a few
+	// large ones give the plugin the same number of calls.
+	run.intake = newIntake(4*w.Parallel, calls)
+	if name == w.Consumer.Name() {
+		w.Stats.serve(run)
+		defer w.Stats.serve(nil)
+	}
 	var workers sync.WaitGroup
 	workers.Go(func() { run.heartbeat(work) })
-	// A message is let in by its number of items, so that many small ones and a
-	// few large ones give the plugin the same number of calls.
-	admission := int64(4 * w.Parallel)
-	admit := semaphore.NewWeighted(admission)
-	ahead := semaphore.NewWeighted(2 * fetchMessages)
-	var busy sync.WaitGroup
-	pause := retryMin
-	for ahead.Acquire(ctx, fetchMessages) == nil {
-		n, err := run.fetch(ctx, consumer, func(msg jetstream.Msg) {
-			items, ok := run.open(msg)
-			if !ok {
-				ahead.Release(1)
-				return
-			}
-			busy.Add(1)
-			run.hands.do(func() {
-				defer busy.Done()
-				weight := min(int64(len(items)), admission)
-				err := admit.Acquire(ctx, weight)
-				ahead.Release(1)
-				if err != nil {
-					run.giveBack(msg, len(items), 0)
-					return
-				}
-				defer admit.Release(weight)
-				run.settle(msg, items)
-			})
-		})
-		ahead.Release(fetchMessages - n)
-		if err == nil || ctx.Err() != nil {
-			pause = retryMin
-			continue
+	gone := run.takeAll(consumer, run.intake.room, run.intake.changed, func(msg jetstream.Msg) {
+		if items, ok := run.open(msg); ok {
+			run.intake.put(msg, items)
+			run.dispatch()
 		}
-		if deleted(ctx, consumer, err) {
-			run.err = fmt.Errorf("consumer %s: it was deleted", name)
-			break
-		}
-		if pause == retryMin && b.nc.IsConnected() { // else it has been said
-			b.log.Warn("cannot fetch, trying again", "consumer", name, "error", err)
-		}
-		_ = sleep(ctx, pause)
-		pause = min(2*pause, waitMin)
+	})
+	for _, t := range run.intake.close() {
+		run.giveBack(t.msg, len(t.items), 0)
 	}
 	timer := time.AfterFunc(w.Drain, end)
-	busy.Wait()
+	run.busy.Wait()
 	timer.Stop()
 	end()
 	workers.Wait()
-	return run.err
+	return gone
 }
 
 // deleted reports whether fetching failed because the consumer is gone. A server
@@ -143,9 +140,14 @@ type run struct {
 	name string
 	// stopping ends when no new work is begun; work when what is held is let go.
 	stopping, work context.Context
+	ackWait        time.Duration
+	lease          *Lease            // nil where others may do the same work
+	key            func(Item) string // nil where the order of items means nothing
 
-	hands hands
-	err   error // why it ended before ctx did
+	hands  hands
+	busy   sync.WaitGroup
+	intake *intake  // nil for a part
+	limit  *limiter // nil where the work does not adapt
 
 	mu   sync.Mutex
 	held map[jetstream.Msg]struct{}
@@ -153,41 +155,109 @@ type run struct {
 	newer atomic.Bool
 }
 
-// fetch takes the messages of one request, as they come, and returns how many
-// came. What is fetched is held at once, and so kept alive while it waits: the
-// client's own reading ahead would let it come again, to be done twice, where
-// the work is slow.
-func (r *run) fetch(ctx context.Context, consumer jetstream.Consumer, take func(jetstream.Msg)) (n int64, err error) {
+// dispatch begins what may be begun.
+func (r *run) dispatch() {
+	for r.stopping.Err() == nil {
+		t, ok := r.intake.next()
+		if !ok {
+			return
+		}
+		r.busy.Add(1)
+		r.hands.do(func() {
+			defer r.busy.Done()
+			r.settle(t)
+			r.intake.end(t)
+			r.dispatch()
+		})
+	}
+}
+
+// takeAll fetches messages until it is stopped, as many at once as there is room
+// for; changed is told when there may be more room. An error says that the
+// consumer is gone.
+func (r *run) takeAll(consumer jetstream.Consumer, room func() int, changed <-chan struct{}, take func(jetstream.Msg)) error {
+	ctx := r.stopping
+	pause := retryMin
+	for ctx.Err() == nil {
+		n := room()
+		if n == 0 {
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		err := r.fetch(ctx, consumer, n, take)
+		if err == nil || ctx.Err() != nil {
+			pause = retryMin
+			continue
+		}
+		if deleted(ctx, consumer, err) {
+			return fmt.Errorf("consumer %s: it was deleted", r.name)
+		}
+		if pause == retryMin && r.b.nc.IsConnected() { // else it has been said
+			r.b.log.Warn("cannot fetch, trying again", "consumer", r.name, "error", err)
+		}
+		_ = sleep(ctx, pause)
+		pause = min(2*pause, waitMin)
+	}
+	return nil
+}
+
+// fetch takes the messages of one request for n of them, as they come. What is
+// fetched is held at once, and so kept alive while it waits: the client's own
+// reading ahead would let it come again, to be done twice, where the work is slow.
+func (r *run) fetch(ctx context.Context, consumer jetstream.Consumer, n int, take func(jetstream.Msg)) error {
 	wait, cancel := context.WithTimeout(ctx, fetchWait)
 	defer cancel()
-	batch, err := consumer.Fetch(fetchMessages, jetstream.FetchContext(wait), jetstream.FetchHeartbeat(fetchWait/4))
+	batch, err := consumer.Fetch(n, jetstream.FetchContext(wait), jetstream.FetchHeartbeat(fetchHeartbeat))
 	if err != nil {
-		return 0, err
+		return err
 	}
 	for msg := range batch.Messages() {
-		n++
 		take(msg)
 	}
-	err = batch.Error()
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoMessages) {
-		err = nil
+	return unlessOver(batch.Error())
+}
+
+// unlessOver is why a request gave no more messages, where that is not that its
+// time was over.
+func unlessOver(err error) error {
+	for _, over := range []error{context.DeadlineExceeded, context.Canceled, nats.ErrTimeout, jetstream.ErrNoMessages} {
+		if errors.Is(err, over) {
+			return nil
+		}
 	}
-	return n, err
+	return err
+}
+
+// tellNewer says, once, that what a newer node stored is left to it.
+func (r *run) tellNewer(msg jetstream.Msg, err error) {
+	if !r.newer.Swap(true) {
+		r.b.log.Error("leaving what a newer node stored", "consumer", r.name, "subject", msg.Subject(), "error", err)
+	}
+}
+
+// passes lets a dead letter go that was replayed for another consumer.
+func (r *run) passes(msg jetstream.Msg) bool {
+	only := msg.Headers().Get(onlyHeader)
+	if only == "" || only == r.name {
+		return false
+	}
+	_ = msg.Ack() // it comes again where that fails
+	return true
 }
 
 // open reads a message. What cannot be read is settled here.
 func (r *run) open(msg jetstream.Msg) ([]Item, bool) {
-	if only := msg.Headers().Get(onlyHeader); only != "" && only != r.name {
-		_ = msg.Ack()
+	if r.passes(msg) {
 		return nil, false
 	}
 	items, err := decodeBatch(msg.Data(), msg.Subject())
 	switch {
 	case errors.Is(err, ErrNewer):
 		r.w.Stats.newer.Add(1)
-		if !r.newer.Swap(true) {
-			r.b.log.Error("leaving what a newer node stored", "consumer", r.name, "subject", msg.Subject(), "error", err)
-		}
+		r.tellNewer(msg, err)
 		_ = msg.NakWithDelay(waitMax)
 		return nil, false
 	case err != nil:

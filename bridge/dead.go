@@ -48,7 +48,7 @@ const maxReason = 8 << 10
 func (r *run) letter(item Item, err error, msg jetstream.Msg) DeadLetter {
 	d := DeadLetter{
 		ID: item.ID, Received: item.Received, Stage: r.w.Consumer.Stage, Plugin: r.w.Consumer.Plugin,
-		Attempts: max(item.Attempt, 1), Reason: err.Error(), Subject: item.Subject, Consumer: r.name, Body: item.Body,
+		Attempts: max(item.Attempt, 1), Reason: err.Error(), Subject: item.Subject, Consumer: r.w.Consumer.Name(), Body: item.Body,
 	}
 	if meta, err := msg.Metadata(); err == nil {
 		d.source = meta.Sequence.Stream

@@ -275,13 +275,13 @@ func TestDurabilityIsSaid(t *testing.T) {
 	}{{0, "a power loss"}, {time.Minute, "every 1m0s"}} {
 		b := bridgetest.Open(t, func(o *bridge.Options) { o.Server = bridgetest.ServerIn(t, t.TempDir(), tt.sync) })
 		ensure(t, b)
-		if line, err := b.Durability(t.Context()); err != nil || !strings.Contains(line, tt.want) {
+		if line, err := b.Durability(t.Context(), nil); err != nil || !strings.Contains(line, tt.want) {
 			t.Errorf("sync %s: %q, %v", tt.sync, line, err)
 		}
 	}
 	b := bridgetest.Open(t, func(o *bridge.Options) { o.URL = bridgetest.External(t) })
 	ensure(t, b)
-	if line, err := b.Durability(t.Context()); err != nil || !strings.Contains(line, "external") {
+	if line, err := b.Durability(t.Context(), nil); err != nil || !strings.Contains(line, "external") {
 		t.Errorf("external: %q, %v", line, err)
 	}
 }

@@ -1,8 +1,11 @@
 package bridge
 
 import (
+	"context"
+	"crypto/tls"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/nats-io/nats.go"
 )
 
@@ -15,3 +18,17 @@ func (s *Server) Bare(tb testing.TB) *nats.Conn {
 	}
 	return nc
 }
+
+// Passing and Patiently are what Ensure waits by.
+func Passing(err error) bool { return passing(err) }
+
+func Patiently(ctx context.Context, f func() error) error {
+	b := &Bridge{log: hclog.NewNullLogger()}
+	return b.patiently(ctx, f)
+}
+
+// Conn is the connection to the hub's account.
+func (h *Hub) Conn() *nats.Conn { return h.nc }
+
+// Mutual is the configuration of a server that checks the other side.
+func (f TLSFiles) Mutual() (*tls.Config, error) { return f.mutual() }

@@ -22,15 +22,21 @@ func (r *run) release(msg jetstream.Msg) {
 	r.mu.Unlock()
 }
 
-// heartbeat tells the server that what is held is worked on.
+// heartbeat tells the server that what is held is worked on, and gives back what
+// has waited too long.
 func (r *run) heartbeat(ctx context.Context) {
-	tick := time.NewTicker(r.b.opts.AckWait / 3)
+	tick := time.NewTicker(r.ackWait / 3)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		}
+		if r.intake != nil {
+			for _, t := range r.intake.overdue(max(r.ackWait, 5*holdFor)) {
+				r.giveBack(t.msg, len(t.items), 0)
+			}
 		}
 		r.mu.Lock()
 		held := make([]jetstream.Msg, 0, len(r.held))
@@ -48,6 +54,9 @@ func (r *run) heartbeat(ctx context.Context) {
 func (r *run) giveBack(msg jetstream.Msg, items int, delay time.Duration) {
 	r.release(msg)
 	r.w.Stats.returned.Add(int64(items))
+	if r.lease != nil && !r.lease.Valid() {
+		return // it may be another's by now, who is not to be disturbed
+	}
 	if delay > 0 {
 		_ = msg.NakWithDelay(delay)
 	} else {

@@ -28,7 +28,7 @@ const (
 )
 
 func (b *Bridge) ensureKeeper(ctx context.Context) error {
-	_, err := b.js.CreateOrUpdateConsumer(ctx, StreamAlert, jetstream.ConsumerConfig{
+	cfg := jetstream.ConsumerConfig{
 		Durable:       keeper,
 		Description:   "keeps alerts for the duplicate window",
 		AckPolicy:     jetstream.AckAllPolicy,
@@ -37,11 +37,8 @@ func (b *Bridge) ensureKeeper(ctx context.Context) error {
 		MaxAckPending: -1,
 		HeadersOnly:   true,
 		FilterSubject: subjectAlert + ">",
-	})
-	if err != nil {
-		return fmt.Errorf("consumer %s: %w", keeper, err)
 	}
-	return nil
+	return b.ensureConsumerConfig(ctx, StreamAlert, cfg)
 }
 
 // Keep holds back alerts that all consumers have done, for the duplicate window

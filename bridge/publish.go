@@ -28,10 +28,23 @@ type publisher struct {
 // server busy; more would only make the batches smaller.
 const laneFlight = 2
 
+// singleFlight is the same for subjects whose items go one in a message.
+const singleFlight = 64
+
 type lane struct {
 	subject string
+	single  bool // each item is a message
+	most    int  // messages under way
 	queue   []queued
 	flight  int
+}
+
+func newLane(subject string) *lane {
+	l := &lane{subject: subject, single: single(subject), most: laneFlight}
+	if l.single {
+		l.most = singleFlight
+	}
+	return l
 }
 
 type queued struct {
@@ -85,7 +98,7 @@ func (p *publisher) publish(ctx context.Context, items []Item) error {
 		}
 		l := p.lanes[items[i].Subject]
 		if l == nil {
-			l = &lane{subject: items[i].Subject}
+			l = newLane(items[i].Subject)
 			p.lanes[l.subject] = l
 		}
 		l.queue = append(l.queue, queued{items[i], call})
@@ -115,7 +128,7 @@ func (p *publisher) publish(ctx context.Context, items []Item) error {
 
 // flush sends what the lane may send now. The lock is held.
 func (p *publisher) flush(l *lane) {
-	for len(l.queue) > 0 && (l.flight == 0 || l.flight < laneFlight && len(l.queue) >= p.b.opts.BatchItems) {
+	for len(l.queue) > 0 && (l.flight == 0 || l.flight < l.most && (l.single || len(l.queue) >= p.b.opts.BatchItems)) {
 		batch := p.cut(l)
 		l.flight++
 		p.b.work.Add(1)
@@ -128,7 +141,10 @@ func (p *publisher) flush(l *lane) {
 
 // cut takes the items of one message from the front of the queue.
 func (p *publisher) cut(l *lane) []queued {
-	n := p.b.fit(len(l.queue), func(i int) int { return len(l.queue[i].item.Body) })
+	n := 1
+	if !l.single {
+		n = p.b.fit(len(l.queue), func(i int) int { return len(l.queue[i].item.Body) })
+	}
 	batch := l.queue[:n:n]
 	l.queue = l.queue[n:]
 	if len(l.queue) == 0 {
@@ -177,13 +193,18 @@ func (b *Bridge) fit(n int, size func(i int) int) int {
 func message(items []Item) *nats.Msg {
 	id := items[0].ID
 	if len(items) > 1 {
-		all := make([]byte, 0, len(items)*len(id))
-		for i := range items {
-			all = append(all, items[i].ID[:]...)
-		}
-		id = NewID(all)
+		id = NewID(idsOf(items))
 	}
 	return rawMessage(items[0].Subject, id, encodeBatch(items))
+}
+
+// idsOf are the ids of items, one after the other: what a message's id is made of.
+func idsOf(items []Item) []byte {
+	all := make([]byte, 0, len(items)*len(items[0].ID))
+	for i := range items {
+		all = append(all, items[i].ID[:]...)
+	}
+	return all
 }
 
 func rawMessage(subject string, id ID, data []byte) *nats.Msg {
@@ -273,9 +294,9 @@ func (b *Bridge) storeAll(ctx context.Context, msgs []*nats.Msg) error {
 }
 
 // pack makes messages of the outputs of one stored message, in order and the
-// same each time: the ids of repeated messages must be equal. Alerts go one in
-// a message, so that the stream knows each by its id, whatever batch it came
-// in.
+// same each time: the ids of repeated messages must be equal. Alerts and the
+// messages of plugins go one in a message, so that the stream knows each by its
+// id, whatever batch it came in.
 func (b *Bridge) pack(items []Item) []*nats.Msg {
 	var msgs []*nats.Msg
 	groups := map[string][]Item{}

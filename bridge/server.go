@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -33,7 +31,13 @@ type ServerOptions struct {
 	// AccessFile gets the address and the operator's password for commands run
 	// by the same user, mode 0600; empty for none.
 	AccessFile string
-	Logger     hclog.Logger
+	// Cluster makes it one of many.
+	Cluster ClusterOptions
+	// Leaf makes it a leaf of a hub: see Bridge.OpenHub.
+	Leaf LeafOptions
+	// Edges makes it the hub of edges.
+	Edges  EdgesOptions
+	Logger hclog.Logger
 }
 
 // Access is how the commands of the same user reach a node's embedded server.
@@ -59,19 +63,29 @@ func ReadAccess(file string) (Access, error) {
 const (
 	nodeUser     = "node"
 	operatorUser = "operator"
+	pluginUser   = "plugin"
 )
 
 // Server is a JetStream server inside this process.
 type Server struct {
-	srv          *server.Server
-	nodePassword string
-	accessFile   string
-	sync         time.Duration
+	srv            *server.Server
+	nodePassword   string
+	pluginPassword string
+	accessFile     string
+	sync           time.Duration
+	listens        bool
+	cluster        ClusterOptions
+
+	leaf        *leafLogger // nil for one that is no leaf
+	hubPassword string
+	edges       bool
 }
 
-// StartServer starts an embedded server and waits until it takes connections.
+// StartServer starts an embedded server and waits until it takes connections;
+// for the other servers of its cluster Open waits.
 // Only processes that know a password get in: the node by a random one that
-// never leaves the process, commands by the one in the access file.
+// never leaves the process, commands by the one in the access file, plugins by
+// the one of StateAccess.
 func StartServer(o ServerOptions) (*Server, error) {
 	opts := &server.Options{
 		ServerName:             o.Name,
@@ -90,29 +104,35 @@ func StartServer(o ServerOptions) (*Server, error) {
 		opts.SyncInterval = 2 * time.Minute
 	}
 	if o.Listen != "" {
-		host, port, err := net.SplitHostPort(o.Listen)
-		if err != nil {
-			return nil, fmt.Errorf("nats listen address %q: %w", o.Listen, err)
+		var err error
+		if opts.Host, opts.Port, err = splitListen("nats.listen", o.Listen); err != nil {
+			return nil, err
 		}
-		if opts.Port, err = strconv.Atoi(port); err != nil {
-			return nil, fmt.Errorf("nats listen address %q: the port is not a number", o.Listen)
-		}
-		if opts.Port == 0 {
-			opts.Port = server.RANDOM_PORT
-		} else if l, err := net.Listen("tcp", o.Listen); err != nil {
-			// The server would end the process on a busy port.
-			return nil, fmt.Errorf("nats cannot listen on %s: %w (choose another with nats.listen or EPMESH_NATS_LISTEN)", o.Listen, err)
-		} else {
-			l.Close()
-		}
-		opts.Host, opts.DontListen = host, false
+		opts.DontListen = false
 	}
-	s := &Server{nodePassword: rand.Text(), accessFile: o.AccessFile, sync: o.SyncInterval}
+	if err := o.Cluster.apply(opts); err != nil {
+		return nil, err
+	}
+	if o.Cluster.on() && opts.DontListen {
+		// The server takes routes only once it takes clients. Nobody is told of
+		// this port, nor has a password for it.
+		opts.Host, opts.Port, opts.DontListen = "127.0.0.1", server.RANDOM_PORT, false
+	}
+	s := &Server{nodePassword: rand.Text(), pluginPassword: rand.Text(), accessFile: o.AccessFile, sync: o.SyncInterval, listens: o.Listen != "", cluster: o.Cluster}
 	operatorPassword := rand.Text()
 	opts.Users = []*server.User{
 		{Username: nodeUser, Password: s.nodePassword, AllowedConnectionTypes: map[string]struct{}{"IN_PROCESS": {}}},
 		{Username: operatorUser, Password: operatorPassword, Permissions: operatorPermissions()},
+		{Username: pluginUser, Password: s.pluginPassword, Permissions: statePermissions()},
 	}
+	s.hubPassword = rand.Text()
+	if err := o.Leaf.apply(opts, s.hubPassword); err != nil {
+		return nil, err
+	}
+	if err := o.Edges.apply(opts); err != nil {
+		return nil, err
+	}
+	s.edges = o.Edges.Listen != ""
 	srv, err := server.NewServer(opts)
 	if err != nil {
 		return nil, fmt.Errorf("nats server: %w", err)
@@ -121,7 +141,12 @@ func StartServer(o ServerOptions) (*Server, error) {
 	if logger == nil {
 		logger = hclog.NewNullLogger()
 	}
-	srv.SetLoggerV2(serverLogger{logger}, false, false, false)
+	if o.Leaf.on() {
+		s.leaf = &leafLogger{serverLogger: serverLogger{logger}}
+		srv.SetLoggerV2(s.leaf, false, false, false)
+	} else {
+		srv.SetLoggerV2(serverLogger{logger}, false, false, false)
+	}
 	s.srv = srv
 	go srv.Start()
 	if !srv.ReadyForConnections(30 * time.Second) {
@@ -132,6 +157,10 @@ func StartServer(o ServerOptions) (*Server, error) {
 		s.Shutdown()
 		return nil, fmt.Errorf("nats server: JetStream could not open %s: see its log", o.Dir)
 	}
+	if err := o.Leaf.enableStreams(srv); err != nil {
+		s.Shutdown()
+		return nil, fmt.Errorf("nats server: JetStream could not open %s: %w", o.Dir, err)
+	}
 	if o.AccessFile != "" && o.Listen != "" {
 		if err := writeAccess(o.AccessFile, Access{URL: srv.ClientURL(), User: operatorUser, Password: operatorPassword}); err != nil {
 			s.Shutdown()
@@ -141,15 +170,16 @@ func StartServer(o ServerOptions) (*Server, error) {
 	return s, nil
 }
 
-// operatorPermissions let a person look, and replay dead letters.
+// operatorPermissions let a person look, replay dead letters, and push
+// configuration.
 func operatorPermissions() *server.Permissions {
 	return &server.Permissions{
-		Publish:   &server.SubjectPermission{Allow: []string{"$JS.API.>", "epmesh.>"}},
+		Publish:   &server.SubjectPermission{Allow: []string{"$JS.API.>", "epmesh.>", "$KV." + ConfigBucket + ".>"}},
 		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>", "epmesh.>"}},
 	}
 }
 
-func writeAccess(file string, a Access) error {
+func writeAccess(file string, a any) error {
 	data, err := json.Marshal(a)
 	if err != nil {
 		return err
@@ -169,7 +199,15 @@ func writeAccess(file string, a Access) error {
 
 // Addr is where other clients connect, or empty.
 func (s *Server) Addr() string {
-	if a := s.srv.Addr(); a != nil {
+	if a := s.srv.Addr(); a != nil && s.listens {
+		return a.String()
+	}
+	return ""
+}
+
+// ClusterAddr is where the other servers of the cluster connect, or empty.
+func (s *Server) ClusterAddr() string {
+	if a := s.srv.ClusterAddr(); a != nil {
 		return a.String()
 	}
 	return ""

@@ -29,7 +29,20 @@ type result struct {
 }
 
 // settle works on the items of one message to the end.
-func (r *run) settle(msg jetstream.Msg, items []Item) {
+func (r *run) settle(t taken) {
+	msg, items := t.msg, t.items
+	tried := sync.OnceFunc(func() {
+		if r.intake == nil {
+			return // a part takes one message after the other
+		}
+		r.intake.tried(t)
+		r.dispatch()
+	})
+	defer tried()
+	if demand := r.elsewhere(items); demand != "" {
+		r.handOn(msg, items, demand)
+		return
+	}
 	deliveries := deliveries(msg)
 	results := make([]result, len(items))
 	begun := 0
@@ -49,6 +62,8 @@ func (r *run) settle(msg jetstream.Msg, items []Item) {
 		for i := range results {
 			results[i].err = err
 		}
+	case r.key != nil:
+		r.eachKey(items, results)
 	case deliveries > 1:
 		// It failed as a whole once; one by one, an item that is to blame is
 		// found.
@@ -60,6 +75,7 @@ func (r *run) settle(msg jetstream.Msg, items []Item) {
 	default:
 		r.each(items, results)
 	}
+	tried()
 	if !r.retry(items, results) {
 		r.giveBack(msg, len(items), r.delay(deliveries))
 		return
@@ -123,6 +139,18 @@ func (r *run) each(items []Item, results []result) {
 
 // try is one attempt at one item. A panic is the item's end, not the node's.
 func (r *run) try(item Item) (res result) {
+	if r.limit != nil {
+		if res.err = r.limit.acquire(r.work); res.err != nil {
+			return res
+		}
+		defer func() {
+			if IsWait(res.err) {
+				r.limit.release(0) // the time went into waiting for the plugin
+			} else {
+				r.limit.release(res.took)
+			}
+		}()
+	}
 	began := time.Now()
 	defer func() {
 		res.took = time.Since(began)
@@ -186,6 +214,10 @@ func (r *run) delay(deliveries int) time.Duration {
 // false where that could not be done before the work was ended; the message
 // comes again.
 func (r *run) finish(msg jetstream.Msg, out []*nats.Msg, dead []DeadLetter, items int) bool {
+	if r.lease != nil && !r.lease.Valid() {
+		r.giveBack(msg, items, 0)
+		return false
+	}
 	err := error(nil)
 	if len(out) > 0 {
 		err = r.b.storeAll(r.work, out)

@@ -8,6 +8,8 @@ type Stats struct {
 	in, out, dropped, dead, returned atomic.Int64
 
 	retried, produced, newer atomic.Int64
+
+	run atomic.Pointer[run] // that serves it now
 }
 
 // Counts are what Stats hold at one moment.
@@ -22,7 +24,16 @@ type Counts struct {
 	Retried  int64 `json:"retried"`  // attempts beyond an item's first
 	Produced int64 `json:"produced"` // outputs stored
 	Newer    int64 `json:"newer"`    // messages left for a newer node
+
+	// Ahead of the items in flight wait for the others.
+	Ahead int64 `json:"ahead"`
+	// Limit is how many calls may be with the plugin at once now; 0 where that is
+	// not adapted, or nothing is served.
+	Limit int64 `json:"limit"`
 }
+
+// serve says which run counts here; nil for none.
+func (s *Stats) serve(r *run) { s.run.Store(r) }
 
 // Snapshot reads the counters. In flight is derived, so that the sum holds.
 func (s *Stats) Snapshot() Counts {
@@ -32,5 +43,12 @@ func (s *Stats) Snapshot() Counts {
 	}
 	c.In = s.in.Load()
 	c.InFlight = c.In - c.Out - c.Dropped - c.Dead - c.Returned
+	if r := s.run.Load(); r != nil {
+		ahead, _ := r.intake.state()
+		c.Ahead = int64(ahead)
+		if r.limit != nil {
+			c.Limit = r.limit.limit.Load()
+		}
+	}
 	return c
 }

@@ -15,6 +15,8 @@ const (
 	subjectAlert  = "epmesh.alert."
 	subjectMsg    = "epmesh.message."
 	subjectEngine = "epmesh.engine."
+	subjectKeyed  = "epmesh.keyed."
+	subjectPlaced = "epmesh.placed."
 	subjectDead   = "epmesh.dead."
 )
 
@@ -43,6 +45,17 @@ func MessageSubject(topic string) string { return subjectMsg + Token(topic) }
 
 // EngineSubject is where the engine's own topics are stored, as tallies.
 func EngineSubject(topic string) string { return subjectEngine + Token(topic) }
+
+// Origin are the tokens of the tenant and the dataType that a subject of logs,
+// drafts, events or alerts ends in.
+func Origin(subject string) (tenant, dataType string) {
+	i := strings.LastIndexByte(subject, '.')
+	if i < 0 {
+		return "", ""
+	}
+	rest := subject[:i]
+	return rest[strings.LastIndexByte(rest, '.')+1:], subject[i+1:]
+}
 
 // IsEngine reports whether the items of a subject are the engine's own tallies.
 func IsEngine(subject string) bool { return strings.HasPrefix(subject, subjectEngine) }
@@ -116,5 +129,7 @@ func plainByte(c byte) bool {
 }
 
 // single reports whether each item of the subject is stored as a message of
-// its own.
-func single(subject string) bool { return strings.HasPrefix(subject, subjectAlert) }
+// its own: alerts, and the messages of plugins.
+func single(subject string) bool {
+	return strings.HasPrefix(subject, subjectAlert) || strings.HasPrefix(subject, subjectMsg)
+}

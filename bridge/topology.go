@@ -18,6 +18,8 @@ const (
 	StreamEvent   = "EPMESH_EVENT"
 	StreamAlert   = "EPMESH_ALERT"
 	StreamMessage = "EPMESH_MESSAGE"
+	StreamKeyed   = "EPMESH_KEYED"
+	StreamPlaced  = "EPMESH_PLACED"
 	StreamDead    = "EPMESH_DEAD"
 )
 
@@ -30,6 +32,8 @@ var streams = []struct {
 	{StreamEvent, []string{subjectEvent + ">"}},
 	{StreamAlert, []string{subjectAlert + ">"}},
 	{StreamMessage, []string{subjectMsg + ">", subjectEngine + ">"}},
+	{StreamKeyed, []string{subjectKeyed + ">"}},
+	{StreamPlaced, []string{subjectPlaced + ">"}},
 	{StreamDead, []string{subjectDead + ">"}},
 }
 
@@ -47,6 +51,10 @@ type Consumer struct {
 	// Transient: the server forgets the consumer, and lets go what it kept for
 	// it, when nobody has served it for transientFor.
 	Transient bool
+	// Affinity tells items apart that have to meet at one instance of the plugin;
+	// the zero value does not. Such a consumer is served by Route and by
+	// ConsumePart instead of by Consume.
+	Affinity Affinity
 }
 
 const transientFor = 10 * time.Minute
@@ -117,8 +125,17 @@ func NotificationConsumer(plugin string, topics, engine []string) Consumer {
 // It is called before anything is published: a stream keeps a message for the
 // consumers that it has at that moment. Consumers that are there and not asked
 // for are left, and returned by name: what they would have taken is kept for
-// them.
+// them. A server that is away, and a cluster that has no leader or fewer servers
+// than replicas, are waited for until ctx ends. Many nodes may do it at once.
 func (b *Bridge) Ensure(ctx context.Context, consumers []Consumer) (orphans []string, err error) {
+	err = b.patiently(ctx, func() error {
+		orphans, err = b.ensure(ctx, consumers)
+		return err
+	})
+	return orphans, err
+}
+
+func (b *Bridge) ensure(ctx context.Context, consumers []Consumer) (orphans []string, err error) {
 	for _, s := range streams {
 		if err := b.ensureStream(ctx, s.name, s.subjects); err != nil {
 			return nil, err
@@ -130,36 +147,81 @@ func (b *Bridge) Ensure(ctx context.Context, consumers []Consumer) (orphans []st
 	if err := b.ensureKeeper(ctx); err != nil {
 		return nil, err
 	}
-	if err := b.EnsureConsumers(ctx, consumers); err != nil {
+	if err := b.ensureState(ctx); err != nil {
 		return nil, err
 	}
+	if err := b.ensureLeases(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.ensureNodes(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.ensureConfigs(ctx); err != nil {
+		return nil, err
+	}
+	for _, c := range consumers {
+		if err := b.ensureConsumer(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	return b.Orphans(ctx, consumers)
+}
+
+// Orphans are the consumers, by name, that are there and not among these. Those
+// that the server forgets by itself are left out.
+func (b *Bridge) Orphans(ctx context.Context, consumers []Consumer) (orphans []string, err error) {
 	wanted := map[string]bool{keeper: true}
 	for _, c := range consumers {
 		wanted[c.Name()] = true
+		if c.Affinity.Key != "" {
+			wanted[c.keyedName()] = true
+		}
 	}
 	for _, s := range streams {
-		stream, err := b.js.Stream(ctx, s.name)
+		_, all, err := b.consumersOf(ctx, s.name)
 		if err != nil {
-			return nil, fmt.Errorf("stream %s: %w", s.name, err)
+			return nil, err
 		}
-		list := stream.ListConsumers(ctx)
-		for c := range list.Info() {
-			if !wanted[c.Name] && c.Config.InactiveThreshold == 0 {
-				orphans = append(orphans, c.Name)
+		for _, c := range all {
+			name := groupName(c.Name, c.Config.Metadata)
+			if of, _, ok := PlacedOf(name); ok && wanted[of] {
+				continue // who serves that one works it off
 			}
-		}
-		if err := list.Err(); err != nil {
-			return nil, fmt.Errorf("stream %s: list consumers: %w", s.name, err)
+			if !wanted[name] && c.Config.InactiveThreshold == 0 && !slices.Contains(orphans, name) {
+				orphans = append(orphans, name)
+			}
 		}
 	}
 	slices.Sort(orphans)
 	return orphans, nil
 }
 
-// EnsureConsumers makes consumers of streams that are there.
+// consumersOf are the consumers of a stream as they stand now. All are taken from
+// the client's listing, which would wait for ever for who stops half-way.
+func (b *Bridge) consumersOf(ctx context.Context, name string) (jetstream.Stream, []*jetstream.ConsumerInfo, error) {
+	stream, err := b.js.Stream(ctx, name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("stream %s: %w", name, err)
+	}
+	if stream.CachedInfo().State.Consumers == 0 {
+		return stream, nil, nil
+	}
+	var all []*jetstream.ConsumerInfo
+	list := stream.ListConsumers(ctx)
+	for c := range list.Info() {
+		all = append(all, c)
+	}
+	if err := list.Err(); err != nil {
+		return nil, nil, fmt.Errorf("stream %s: list consumers: %w", name, err)
+	}
+	return stream, all, nil
+}
+
+// EnsureConsumers makes consumers of streams that are there, as patiently as
+// Ensure.
 func (b *Bridge) EnsureConsumers(ctx context.Context, consumers []Consumer) error {
 	for _, c := range consumers {
-		if err := b.ensureConsumer(ctx, c); err != nil {
+		if err := b.patiently(ctx, func() error { return b.ensureConsumer(ctx, c) }); err != nil {
 			return err
 		}
 	}
@@ -183,19 +245,21 @@ func (b *Bridge) ensureStream(ctx context.Context, name string, subjects []strin
 	if b.opts.MaxStore > 0 {
 		cfg.MaxBytes = b.opts.MaxStore
 	}
-	if name == StreamDead {
+	switch name {
+	case StreamDead:
 		// Dead letters wait for a person, not for a consumer.
 		cfg.Retention = jetstream.LimitsPolicy
+	case StreamPlaced:
+		// Each item is one consumer's, and kept where that is not there.
+		cfg.Retention = jetstream.WorkQueuePolicy
 	}
-	if _, err := b.js.CreateOrUpdateStream(ctx, cfg); err != nil {
-		return fmt.Errorf("stream %s: %w", name, err)
-	}
-	return nil
+	return b.ensureConfig(ctx, "stream "+name, cfg)
 }
 
-func (b *Bridge) ensureConsumer(ctx context.Context, c Consumer) error {
-	cfg := jetstream.ConsumerConfig{
-		Durable:       c.Name(),
+// pullConfig is what all consumers have in common that Consume serves.
+func (b *Bridge) pullConfig(c Consumer, durable string) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable:       durable,
 		Description:   strings.TrimSpace(c.Stage + " " + c.Plugin),
 		AckPolicy:     jetstream.AckExplicitPolicy,
 		AckWait:       b.opts.AckWait,
@@ -204,6 +268,10 @@ func (b *Bridge) ensureConsumer(ctx context.Context, c Consumer) error {
 		MaxWaiting:    4096,
 		Metadata:      map[string]string{"epmesh.stage": c.Stage, "epmesh.plugin": c.Plugin},
 	}
+}
+
+func (b *Bridge) ensureConsumer(ctx context.Context, c Consumer) error {
+	cfg := b.pullConfig(c, c.Name())
 	if len(c.Subjects) == 1 {
 		cfg.FilterSubject = c.Subjects[0]
 	} else {
@@ -213,18 +281,27 @@ func (b *Bridge) ensureConsumer(ctx context.Context, c Consumer) error {
 		// What is kept there is done: see Keep.
 		cfg.DeliverPolicy = jetstream.DeliverNewPolicy
 	}
+	if c.Affinity.Key != "" {
+		cfg.AckWait = b.partAckWait()
+	}
 	if c.Transient {
 		cfg.InactiveThreshold = transientFor
 	}
-	if _, err := b.js.CreateOrUpdateConsumer(ctx, c.Stream, cfg); err != nil {
-		return fmt.Errorf("consumer %s: %w", c.Name(), err)
+	if err := b.ensureConsumerConfig(ctx, c.Stream, cfg); err != nil || c.Affinity.Key == "" {
+		return err
 	}
-	return nil
+	return b.ensureParts(ctx, c)
 }
 
 // Prune deletes a consumer and lets go what was kept for it. It is an error
 // where there is none.
 func (b *Bridge) Prune(ctx context.Context, name string) error {
+	if pruned, err := b.pruneParts(ctx, name); pruned || err != nil {
+		return err
+	}
+	if pruned, err := b.prunePlaced(ctx, name); pruned || err != nil {
+		return err
+	}
 	for _, s := range streams {
 		err := b.js.DeleteConsumer(ctx, s.name, name)
 		if err == nil {
@@ -260,26 +337,31 @@ type StreamState struct {
 	Replicas int    `json:"replicas"`
 }
 
-// State asks the server for all streams and consumers of epmesh.
+// State asks the server for all streams and consumers of epmesh. With an error it
+// returns those that could be asked for.
 func (b *Bridge) State(ctx context.Context) ([]StreamState, []Pending, error) {
 	var states []StreamState
 	var pending []Pending
+	var failed []error
 	for _, s := range streams {
-		stream, err := b.js.Stream(ctx, s.name)
+		stream, all, err := b.consumersOf(ctx, s.name)
 		if err != nil {
-			return nil, nil, fmt.Errorf("stream %s: %w", s.name, err)
+			if failed = append(failed, err); ctx.Err() != nil {
+				break
+			}
+			continue
 		}
 		info := stream.CachedInfo()
 		states = append(states, StreamState{
 			Name: s.name, Messages: info.State.Msgs, Bytes: info.State.Bytes,
 			MaxBytes: max(info.Config.MaxBytes, 0), Replicas: info.Config.Replicas,
 		})
-		if info.State.Consumers == 0 {
-			continue
-		}
-		list := stream.ListConsumers(ctx)
-		for c := range list.Info() {
+		for _, c := range all {
 			if c.Name == keeper {
+				continue
+			}
+			if s.name == StreamKeyed {
+				pending = addPart(pending, c)
 				continue
 			}
 			pending = append(pending, Pending{
@@ -287,29 +369,6 @@ func (b *Bridge) State(ctx context.Context) ([]StreamState, []Pending, error) {
 				Messages: c.NumPending, Unacked: c.NumAckPending, Redelivered: c.NumRedelivered,
 			})
 		}
-		if err := list.Err(); err != nil {
-			return nil, nil, fmt.Errorf("stream %s: list consumers: %w", s.name, err)
-		}
 	}
-	return states, pending, nil
-}
-
-// Durability says in one line what "stored" survives here. What an external
-// server does with its disks cannot be asked, and is said to be so.
-func (b *Bridge) Durability(ctx context.Context) (string, error) {
-	stream, err := b.js.Stream(ctx, StreamLog)
-	if err != nil {
-		return "", fmt.Errorf("stream %s: %w", StreamLog, err)
-	}
-	replicas := stream.CachedInfo().Config.Replicas
-	if s := b.opts.Server; s != nil {
-		if s.sync == 0 {
-			return "stored means on this machine's disk, synced before the Ack: it survives a crash and a power loss, not the loss of the disk", nil
-		}
-		return fmt.Sprintf("stored means written to this machine's file system, synced every %s: it survives a crash of the process; a power loss takes what came after the last sync", s.sync.Round(time.Millisecond)), nil
-	}
-	if replicas == 1 {
-		return "stored means in a file of one external server: what that survives is its sync_interval's to say; its loss is a loss", nil
-	}
-	return fmt.Sprintf("stored means in files of a majority of %d external servers: it survives the loss of %d of them; what a power loss of all takes is their sync_interval's to say", replicas, (replicas-1)/2), nil
+	return states, pending, errors.Join(failed...)
 }

@@ -22,13 +22,17 @@ func (n *Node) Status() Status {
 	n.config.mu.Unlock()
 	s := Status{
 		Node: n.settings.Node, Version: n.opts.Version, Since: n.began, Ready: true, Durability: n.durability,
-		Config: configStatus, Addresses: n.addresses(), Plugins: n.pluginStatus(set),
+		Config: configStatus, Revision: n.revisions.Report(), Addresses: n.addresses(), Plugins: n.pluginStatus(set),
 	}
 	s.Events.Flawed, s.Events.VanishedFields = n.parser.Flaws()
 	for _, p := range n.parts() {
 		if !p.Ready {
 			s.Ready, s.NotReady = false, append(s.NotReady, p.Name+": "+p.Reason)
 		}
+	}
+	if n.hub != nil {
+		hub := n.hub.Status()
+		s.Hub = &hub
 	}
 	now := time.Now()
 	for _, in := range n.engine.Inputs() {
@@ -41,17 +45,28 @@ func (n *Node) Status() Status {
 			Rate: n.rates.of("input "+in.Kind, now, int64(in.Received)),
 		})
 	}
-	pending := n.pending()
+	pending, lag := n.behind()
+	s.Behind = lag.behind()
 	for _, w := range n.workers.current() {
+		behind := lag.of(w)
 		st := StageStatus{
 			Stage: w.consumer.Stage, Plugin: w.consumer.Plugin, Consumer: w.String(), Serving: w.serving.Load(),
 			Counts: w.stats.Snapshot(), Pending: -1, Rate: n.rates.of(w.String(), now, w.done()),
+			LagItems: behind.Items, LagSeconds: lagSeconds(behind),
+			Limit: n.settings.Plugins.InFlight, Busy: w.took.Snapshot().Sum.Seconds(),
+		}
+		if l := int(st.Counts.Limit); l > 0 {
+			st.Limit = min(st.Limit, l)
 		}
 		if p, ok := pending[w.String()]; ok {
 			st.Pending = p
 		}
+		st.Affinity = w.affinity()
 		if !st.Serving || w.client != nil && !w.client.Live() {
 			st.Waiting = fmt.Sprintf("for %s", plugin.SocketName(socketKind(w.consumer), w.consumer.Plugin))
+		}
+		if s.Hub != nil && s.Hub.Reason != "" {
+			st.Waiting = "for the hub: " + s.Hub.Reason
 		}
 		s.Stages = append(s.Stages, st)
 	}
@@ -90,7 +105,7 @@ func (n *Node) pluginStatus(set *config.Set) []PluginStatus {
 	for _, s := range n.registry.Snapshot() {
 		served[s.Name] = true
 		list = append(list, PluginStatus{
-			Name: s.Name, Kind: string(s.Kind), State: stateOf(s, processes[s.Name]), Socket: &s, Process: processes[s.Name], Note: note(set, s),
+			Name: s.Name, Kind: string(s.Kind), State: stateOf(s, processes[s.Name]), Socket: &s, Process: processes[s.Name], Note: n.note(set, s),
 		})
 	}
 	bundled := set.Bundled()
@@ -111,7 +126,10 @@ func (n *Node) pluginStatus(set *config.Set) []PluginStatus {
 }
 
 // note says what a person would wonder about.
-func note(set *config.Set, s plugin.Status) string {
+func (n *Node) note(set *config.Set, s plugin.Status) string {
+	if n.edge() {
+		return "gets nothing: an edge only forwards"
+	}
 	switch s.Kind {
 	case plugin.Analysis, plugin.Correlation, plugin.Notification:
 		if !slices.Contains(set.Order[string(s.Kind)], s.Name) {
@@ -163,7 +181,13 @@ func (n *Node) missing(set *config.Set) []string {
 		processes[p.Name] = p
 	}
 	for served, name := range set.Bundled() {
+		if !n.mayRun(set, served, name) {
+			continue
+		}
 		p := processes[served]
+		if p.State == plugin.Standby {
+			continue // another node runs it
+		}
 		ok := p.State == plugin.Running
 		if n.opts.Announces != nil && n.opts.Announces(name) {
 			ok = ok && len(p.Listening) > 0

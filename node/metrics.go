@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/epmesh/epmesh/bridge"
 	"github.com/epmesh/epmesh/node/console"
 	"github.com/epmesh/epmesh/node/plugin"
 	"github.com/epmesh/epmesh/node/telemetry"
@@ -12,7 +13,8 @@ import (
 func (n *Node) newConsole() *console.Server {
 	registry := telemetry.NewRegistry(telemetry.Sources{
 		Build:  telemetry.Build{Version: n.opts.Version, Node: n.settings.Node},
-		Inputs: n.engine, Stages: n, Events: n.parser, Plugins: n, InputToAlert: n.toAlert,
+		Inputs: n.engine, Stages: n, Events: n.parser, Plugins: n, InputToAlert: n.toAlert, LeaseLosses: n.leases.Losses,
+		Hub: n.hubState(),
 	})
 	return console.New(console.Options{
 		Listen: n.settings.HTTP.Listen, Node: n.settings.Node, Metrics: telemetry.Handler(registry, n.log.Named("metrics")),
@@ -65,21 +67,25 @@ func (n *Node) pending() map[string]int64 {
 		n.log.Debug("cannot ask what is pending", "error", err)
 	}
 	for _, p := range list {
-		pending[p.Name] = int64(p.Messages)
+		// What was handed on waits for the same plugin.
+		pending[bridge.WaitsFor(p.Name)] += int64(p.Messages)
 	}
 	return pending
 }
 
 // Stages implements telemetry.StageSource.
 func (n *Node) Stages() []telemetry.StageSnapshot {
-	pending := n.pending()
+	pending, lag := n.behind()
 	var list []telemetry.StageSnapshot
 	for _, w := range n.workers.list() {
 		c := w.stats.Snapshot()
+		k, behind := w.keyed.Snapshot(), lag.of(w)
 		list = append(list, telemetry.StageSnapshot{
 			Stage: w.consumer.Stage, Plugin: w.consumer.Plugin,
+			Affinity: w.consumer.Affinity.Key != "", Partitions: k.Held, Taken: uint64(k.Taken),
 			In: uint64(c.In), Out: uint64(c.Out), Dropped: uint64(c.Dropped), Dead: uint64(c.Dead), Returned: uint64(c.Returned), InFlight: c.InFlight,
-			Outputs: uint64(c.Produced), Retried: uint64(c.Retried), Pending: pending[w.String()], Duration: w.took.Snapshot(),
+			Ahead: c.Ahead, Limit: c.Limit, Outputs: uint64(c.Produced), Retried: uint64(c.Retried), Pending: pending[w.String()],
+			LagItems: behind.Items, LagSeconds: lagSeconds(behind), Duration: w.took.Snapshot(),
 		})
 	}
 	return list
@@ -97,6 +103,7 @@ func (n *Node) Plugins() []telemetry.PluginSnapshot {
 		served[s.Name] = true
 		t := telemetry.PluginSnapshot{
 			Name: s.Name, Kind: string(s.Kind), State: string(s.State), Calls: s.Calls, Failures: s.Failures, InFlight: s.InFlight,
+			Lane: s.Lane, LaneCalls: s.LaneCalls, LaneFrames: s.LaneFrames,
 		}
 		if p, ok := restarts[s.Name]; ok {
 			t.Starts = p.Restarts + 1

@@ -51,6 +51,10 @@ const (
 // embedded server.
 func AccessFile(dir string) string { return filepath.Join(dir, "run", "nats.json") }
 
+// StateFile is where a node in dir keeps what its plugins need to reach the
+// state that they share with other nodes.
+func StateFile(dir string) string { return filepath.Join(dir, "run", "state.json") }
+
 // Node is one running node.
 type Node struct {
 	opts     Options
@@ -60,6 +64,8 @@ type Node struct {
 
 	server    *bridge.Server // nil with an external one
 	bridge    *bridge.Bridge
+	hub       *bridge.Hub // nil for a node that is no edge
+	leases    *bridge.Leases
 	engine    *engine.Server
 	registry  *plugin.Registry
 	processes *plugin.Processes
@@ -72,6 +78,8 @@ type Node struct {
 
 	durability string
 	config     configState
+	revisions  *revisions
+	lags       lags
 }
 
 // Run runs a node until ctx ends; then it stops taking logs, finishes what it
@@ -93,7 +101,6 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer release()
 
-	set, pipelines := n.loadFirst()
 	if err := n.openBridge(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -101,7 +108,13 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer n.closeBridge()
+	n.revisions = newRevisions(n)
+	n.revisions.start(ctx)
+	set, pipelines := n.loadFirst()
 	if err := n.prepare(ctx, set); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	n.build(pipelines)
@@ -110,14 +123,22 @@ func Run(ctx context.Context, o Options) error {
 
 func (n *Node) openBridge(ctx context.Context) error {
 	s := n.settings
+	n.tellExpiry("nats.tls", s.NATS.TLS)
+	n.tellExpiry("nats.cluster.tls", s.NATS.Cluster.TLS)
+	n.tellExpiry("nats.leaf.tls", s.NATS.Leaf.TLS)
+	n.tellExpiry("nats.edges.tls", s.NATS.Edges.TLS)
 	o := bridge.Options{
-		Name: s.Node, URL: s.NATS.URL, Credentials: s.NATS.Credentials, Context: s.NATS.Context,
-		Replicas: s.NATS.Replicas, MaxStore: int64(s.NATS.MaxStore), Duplicates: s.NATS.Duplicates,
+		Name: s.Node, URL: s.NATS.URL, Credentials: s.NATS.Credentials, Context: s.NATS.Context, TLS: tlsFiles(s.NATS.TLS),
+		Survive: bridge.Survive{
+			Crash: s.NATS.Asks(config.SurviveCrash), PowerLoss: s.NATS.Asks(config.SurvivePowerLoss), ServerLoss: s.NATS.Asks(config.SurviveServerLoss),
+		},
+		ExternalSync: s.NATS.ExternalSync,
+		Replicas:     s.NATS.Replicas, MaxStore: int64(s.NATS.MaxStore), Duplicates: s.NATS.Duplicates,
 		AckWait: s.Stages.AckWait, Attempts: s.Stages.Attempts,
 		BatchItems: s.Stages.BatchItems, BatchBytes: int(s.Stages.BatchBytes),
 		Logger: n.log.Named("bridge"),
 	}
-	if s.NATS.URL == "" && s.NATS.Context == "" {
+	if s.NATS.Embedded() {
 		interval, err := s.NATS.SyncInterval()
 		if err != nil {
 			return err
@@ -125,6 +146,7 @@ func (n *Node) openBridge(ctx context.Context) error {
 		n.server, err = bridge.StartServer(bridge.ServerOptions{
 			Name: s.Node, Dir: filepath.Join(s.Dir, "nats"), Listen: s.NATS.Listen, SyncInterval: interval,
 			MaxPayload: int(s.NATS.MaxPayload), AccessFile: AccessFile(s.Dir), Logger: n.log.Named("nats"),
+			Cluster: cluster(s.NATS.Cluster), Leaf: leaf(s.NATS.Leaf), Edges: edges(s.NATS.Edges),
 		})
 		if err != nil {
 			return err
@@ -132,13 +154,66 @@ func (n *Node) openBridge(ctx context.Context) error {
 		o.Server = n.server
 	}
 	var err error
-	if n.bridge, err = bridge.Open(ctx, o); err != nil && n.server != nil {
+	if n.bridge, err = bridge.Open(ctx, o); err == nil {
+		if err = n.tellPlugins(); err == nil && n.edge() {
+			n.hub, err = n.bridge.OpenHub()
+		}
+		if err != nil {
+			n.bridge.Close()
+		}
+	}
+	if err != nil && n.server != nil {
 		n.server.Shutdown()
 	}
 	return err
 }
 
+// expirySoon is how long before its end a certificate is warned of.
+const expirySoon = 30 * 24 * time.Hour
+
+// tellExpiry warns of certificates that end soon or have ended. One that cannot
+// be read is an error of whoever uses it.
+func (n *Node) tellExpiry(setting string, t config.TLS) {
+	end, err := tlsFiles(t).Expiry()
+	if left := time.Until(end); err == nil && !end.IsZero() && left < expirySoon {
+		n.log.Warn("a certificate ends soon", "setting", setting, "ends", end.UTC().Format(time.RFC3339), "cert", t.Cert, "ca", t.CA,
+			"cure", "make a new one (epmesh cert node --force); it is read at the next connection")
+	}
+}
+
+// cluster is what makes the embedded server one of many.
+func cluster(c config.Cluster) bridge.ClusterOptions {
+	return bridge.ClusterOptions{
+		Name: c.Name, Listen: c.Listen, Advertise: c.Advertise, Routes: c.Routes, TLS: tlsFiles(c.TLS), Insecure: c.Insecure,
+	}
+}
+
+func tlsFiles(t config.TLS) bridge.TLSFiles {
+	return bridge.TLSFiles{CA: t.CA, Cert: t.Cert, Key: t.Key}
+}
+
+// tellPlugins writes how plugins reach the shared state: with an embedded server
+// as a user who may do nothing else, otherwise as the node itself does.
+func (n *Node) tellPlugins() error {
+	s := n.settings.NATS
+	access := bridge.StateAccess{URL: s.URL, Credentials: s.Credentials, Context: s.Context}
+	if n.server != nil {
+		access = n.server.StateAccess()
+	}
+	// A plugin's working directory is not the node's.
+	for _, file := range []*string{&access.Credentials, &access.Context} {
+		if abs, err := filepath.Abs(*file); err == nil && *file != "" {
+			*file = abs
+		}
+	}
+	return bridge.WriteStateAccess(StateFile(n.settings.Dir), access)
+}
+
 func (n *Node) closeBridge() {
+	_ = os.Remove(StateFile(n.settings.Dir))
+	if n.hub != nil {
+		n.hub.Close()
+	}
 	n.bridge.Close()
 	if n.server != nil {
 		n.server.Shutdown()
@@ -147,12 +222,15 @@ func (n *Node) closeBridge() {
 
 // prepare makes streams and consumers before anything can be stored.
 func (n *Node) prepare(ctx context.Context, set *config.Set) error {
-	orphans, err := n.bridge.Ensure(ctx, consumers(set))
+	orphans, err := n.bridge.Ensure(ctx, n.consumers(set))
 	if err != nil {
 		return err
 	}
 	n.tellOrphans(orphans)
-	if n.durability, err = n.bridge.Durability(ctx); err != nil {
+	if n.durability, err = n.bridge.Durability(ctx, n.announceStart); err != nil {
+		if errors.Is(err, bridge.ErrDurability) {
+			_ = n.withdraw(ctx)
+		}
 		return err
 	}
 	n.log.Info(n.durability)
@@ -173,18 +251,23 @@ func (n *Node) serve(ctx context.Context, set *config.Set) error {
 	err := runLayers(ctx, n.log,
 		layer{services: n.consoleServices(), ready: n.consoleReady},
 		layer{services: []Service{n.engine}, ready: n.engine.Ready},
+		layer{services: []Service{n.leases}},
 		layer{services: []Service{n.registry, n.processes}},
-		layer{services: []Service{named("control", func(ctx context.Context) error {
-			return n.bridge.Serve(ctx, StatusRequest, func() { close(answers) }, n.answerStatus)
-		})}, ready: func() <-chan struct{} { return answers }},
 		layer{services: []Service{
+			named("control", func(ctx context.Context) error {
+				return n.bridge.Serve(ctx, StatusRequest, func() { close(answers) }, n.answerStatus)
+			}),
+			named("presence", n.announce),
+		}, ready: func() <-chan struct{} { return answers }},
+		layer{services: append(n.edgeServices(),
 			n.workers,
 			named("keeper", n.bridge.Keep),
 			named("configuration", n.watch),
+			n.revisions,
 			named("outputs", n.watchOutputs),
 			named("rates", n.sample),
 			named("ready", func(ctx context.Context) error { return n.waitReady(ctx, set) }),
-		}},
+		)},
 	)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return nil

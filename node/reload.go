@@ -19,6 +19,8 @@ type configState struct {
 	mu     sync.Mutex
 	set    *config.Set
 	status ConfigStatus
+
+	reloading sync.Mutex // one reload at a time
 }
 
 // loadFirst reads the pipeline files at the start. There is nothing to fall
@@ -42,10 +44,12 @@ func (n *Node) loadFirst() (*config.Set, *pipeline.Set) {
 // take compiles a set and remembers it as the node's.
 func (n *Node) take(set *config.Set, report config.Report) *pipeline.Set {
 	pipelines, problems := pipeline.Compile(set, pipeline.Options{StripUnderscore: !n.settings.Pipeline.KeepUnderscores})
-	warnings := lines(report.Warnings())
+	warnings := lines(n.concerning(report.Warnings()))
 	for _, p := range problems {
 		warnings = append(warnings, p.Error())
 	}
+	errs, more := checkAffinity(set)
+	warnings = append(append(warnings, errs...), more...)
 	for _, w := range warnings {
 		n.log.Warn("pipeline files", "problem", w)
 	}
@@ -69,13 +73,15 @@ func lines(r config.Report) []string {
 // build makes the parts, which nothing runs yet.
 func (n *Node) build(pipelines *pipeline.Set) {
 	s := n.settings
+	n.leases = n.bridge.Leases(bridge.LeaseOptions{})
 	n.registry = plugin.NewRegistry(plugin.Options{
 		Dir: s.SocketDir(), Logger: n.log.Named("plugins"), InFlight: s.Plugins.InFlight, CallTimeout: s.Plugins.CallTimeout,
-		MaxMessage: int(s.Plugins.MaxMessage), MaxReply: int(s.NATS.MaxPayload),
+		MaxMessage: int(s.Plugins.MaxMessage), MaxReply: int(s.NATS.MaxPayload), NoLane: !s.Plugins.Lane,
 	})
 	n.processes = plugin.NewProcesses(plugin.ProcessOptions{
 		WorkDir: s.Dir, Logger: n.log.Named("plugin"), Node: s.Node, Groups: s.Groups, LogLevel: s.Log.Number(), Mode: s.Mode, NATSURL: s.NATS.URL,
 		Guard: n.opts.Guard, Grace: s.Plugins.StopGrace, RestartMin: s.Plugins.RestartMin, RestartMax: s.Plugins.RestartMax,
+		Tenure: n.tenure,
 	})
 	n.parser = stage.NewParser(pipelines, n.registry, n.tallies)
 	n.engine = engine.New(engine.Options{
@@ -90,17 +96,31 @@ func (n *Node) build(pipelines *pipeline.Set) {
 // swapped by the caller where they changed.
 func (n *Node) apply(set *config.Set) {
 	n.tallies.Want(engineTopics(set))
+	n.processes.SetSingletons(set.Mesh.Singletons)
 	if err := n.processes.Apply(n.bundled(set)); err != nil {
 		n.log.Error("bundled plugins", "error", err)
 	}
-	n.workers.Set(slices.Concat(consumers(set), n.unlisted(set)))
+	n.parser.Restrict(mayParse(set, n.settings.Groups))
+	n.workers.Place(set.Mesh)
+	n.serveConsumers(set)
 }
 
-// bundled are the bundled plugins that the set asks for, as commands.
+// serveConsumers has the workers serve what the set, the plugins that are here
+// and the node's groups say.
+func (n *Node) serveConsumers(set *config.Set) {
+	if n.edge() {
+		n.workers.Set(n.consumers(set)) // where work is done is for the hub's nodes to say
+		return
+	}
+	n.workers.Set(placed(set, n.settings.Groups, slices.Concat(Consumers(set), n.unlisted(set))))
+}
+
+// bundled are the bundled plugins that the set asks for and that may run here,
+// as commands.
 func (n *Node) bundled(set *config.Set) []plugin.Spec {
 	var specs []plugin.Spec
 	for served, name := range set.Bundled() {
-		if n.opts.Bundled != nil {
+		if n.opts.Bundled != nil && n.mayRun(set, served, name) {
 			specs = append(specs, plugin.Spec{Name: served, Argv: n.opts.Bundled(name, served)})
 		}
 	}
@@ -114,38 +134,54 @@ func (n *Node) watch(ctx context.Context) error {
 	n.config.mu.Lock()
 	seen := n.config.set.Stamp
 	n.config.mu.Unlock()
-	return config.Watch(ctx, n.settings.PipelineDir(), seen, n.log.Named("config"), func() { n.reload(ctx) })
+	return config.Watch(ctx, n.settings.PipelineDir(), seen, n.log.Named("config"), func() { _ = n.reload(ctx) })
 }
 
-func (n *Node) reload(ctx context.Context) {
+// reload swaps to the pipeline files as they are now, or says why not. It does
+// nothing where they are what the node runs.
+func (n *Node) reload(ctx context.Context) []string {
+	n.config.reloading.Lock()
+	defer n.config.reloading.Unlock()
 	set, report := config.Load(n.settings.PipelineDir())
-	refuse := func(reasons []string) {
+	n.config.mu.Lock()
+	same := set.Stamp == n.config.set.Stamp && len(n.config.status.Refused) == 0
+	n.config.mu.Unlock()
+	if same {
+		return nil
+	}
+	refuse := func(reasons []string) []string {
 		for _, r := range reasons {
 			n.log.Error("pipeline files refused; going on with the ones before", "problem", r)
 		}
 		n.config.mu.Lock()
 		n.config.status.Refused = reasons
 		n.config.mu.Unlock()
+		return reasons
 	}
 	if errs := report.Errors(); len(errs) > 0 {
-		refuse(lines(errs))
-		return
+		return refuse(lines(errs))
 	}
-	orphans, err := n.bridge.Ensure(ctx, consumers(set))
+	if errs, _ := checkAffinity(set); len(errs) > 0 {
+		return refuse(errs)
+	}
+	orphans, err := n.bridge.Ensure(ctx, n.consumers(set))
 	if err != nil {
-		refuse([]string{err.Error()})
-		return
+		return refuse([]string{err.Error()})
 	}
 	n.tellOrphans(orphans)
 	n.parser.Swap(n.take(set, report))
 	n.apply(set)
 	n.log.Info("pipeline files reloaded", "pipelines", len(set.Pipelines))
+	return nil
 }
 
 // unlisted are consumers of output plugins that serve a socket without being
 // listed: they get what is stored from now on, while they are there.
 func (n *Node) unlisted(set *config.Set) []bridge.Consumer {
 	var list []bridge.Consumer
+	if n.edge() {
+		return nil // it has no events
+	}
 	for _, s := range n.registry.Snapshot() {
 		if s.Kind != plugin.Output || slices.Contains(set.Order["output"], s.Name) {
 			continue
@@ -177,7 +213,7 @@ func (n *Node) watchOutputs(ctx context.Context) error {
 					known[c.Name()] = true
 					n.log.Info("output plugin is in no order: it gets what is stored from now on, while it is there", "plugin", c.Plugin)
 				}
-				n.workers.Set(slices.Concat(consumers(set), n.unlisted(set)))
+				n.serveConsumers(set)
 			}
 		}
 		select {

@@ -20,12 +20,31 @@ type Status struct {
 	NotReady   []string  `json:"notReady,omitempty"` // why, one reason a part
 	Durability string    `json:"durability"`
 
-	Config    ConfigStatus   `json:"config"`
-	Addresses Addresses      `json:"addresses"`
-	Plugins   []PluginStatus `json:"plugins"`
-	Input     []InputStatus  `json:"input"`
-	Stages    []StageStatus  `json:"stages"`
-	Events    EventStatus    `json:"events"`
+	Config ConfigStatus `json:"config"`
+	// Revision is what the node made of the configuration that was pushed; its
+	// Seen is 0 where none was.
+	Revision  bridge.RevisionReport `json:"revision"`
+	Addresses Addresses             `json:"addresses"`
+	// Hub is there where the node is an edge.
+	Hub     *bridge.HubStatus `json:"hub,omitempty"`
+	Plugins []PluginStatus    `json:"plugins"`
+	Input   []InputStatus     `json:"input"`
+	Stages  []StageStatus     `json:"stages"`
+	// Behind are all consumers of the mesh with something not done, whoever serves
+	// them; none where the server does not answer.
+	Behind []BehindStatus `json:"behind,omitempty"`
+	Events EventStatus    `json:"events"`
+}
+
+// BehindStatus is what a consumer has not done.
+type BehindStatus struct {
+	Consumer string `json:"consumer"`
+	Messages uint64 `json:"messages"`
+	// Items are those that these hold: an estimate.
+	Items float64 `json:"items"`
+	// Oldest is when the first of them was stored, by the server's clock; zero: not
+	// known.
+	Oldest time.Time `json:"oldest,omitzero"`
 }
 
 // EventStatus is what pipelines got wrong since the node started.
@@ -92,8 +111,19 @@ type StageStatus struct {
 	Waiting string `json:"waiting,omitempty"`
 
 	bridge.Counts
+	// LagItems are the items that are not done, in the whole mesh: an estimate.
+	// LagSeconds is how long the oldest of them has been in its stream.
+	LagItems   float64 `json:"lag_items"`
+	LagSeconds float64 `json:"lag_seconds"`
+	// Limit is how many items this node works on at once at the most, now: see
+	// bridge.Work.Adapt. Busy is the time that it has worked on all of them, in
+	// seconds, added up.
+	Limit int     `json:"limit"`
+	Busy  float64 `json:"busy_seconds"`
 	// Pending are the messages in the stream that the consumer has before it,
 	// in the whole mesh; each holds one or more items. -1: not known now.
-	Pending int64   `json:"pending"`
-	Rate    float64 `json:"rate"` // items done a second, over the last seconds
+	Pending int64 `json:"pending"`
+	// Affinity is there where the plugin has one.
+	Affinity *AffinityStatus `json:"affinity,omitempty"`
+	Rate     float64         `json:"rate"` // items done a second, over the last seconds
 }

@@ -108,10 +108,13 @@ func inputToEvent(b *testing.B, sync string, n int) time.Duration {
 	return time.Since(began)
 }
 
-// untilMetric asks /metrics until a counter is as wanted.
+// untilMetric asks /metrics until a counter is as wanted; a page takes a
+// millisecond of the node's time.
 func (n *testNode) untilMetric(series string, want int) {
 	n.t.Helper()
-	for {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for ; ; <-tick.C {
 		r, err := http.Get("http://" + n.addr.HTTP + "/metrics")
 		if err != nil {
 			n.t.Fatal(err)

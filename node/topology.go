@@ -10,9 +10,9 @@ import (
 	"github.com/epmesh/epmesh/node/stage"
 )
 
-// consumers are what a configuration asks for. Every plugin of an order gets
+// Consumers are what a configuration asks for. Every plugin of an order gets
 // every item of its stage.
-func consumers(set *config.Set) []bridge.Consumer {
+func Consumers(set *config.Set) []bridge.Consumer {
 	list := []bridge.Consumer{bridge.ParseConsumer()}
 	for _, name := range set.DynamicPlugins() {
 		list = append(list, bridge.DraftConsumer(name))
@@ -29,7 +29,7 @@ func consumers(set *config.Set) []bridge.Consumer {
 	for _, name := range unique(set.Order["output"]) {
 		list = append(list, bridge.EventOutputConsumer(name), bridge.AlertOutputConsumer(name))
 	}
-	return list
+	return withAffinity(set, list)
 }
 
 // engineTopics are those of the engine's own topics that somebody asks for.

@@ -23,7 +23,9 @@ type worker struct {
 	client   *plugin.Client // nil for the parse stage, which needs none
 	handler  bridge.Handler
 
+	place   placing
 	stats   bridge.Stats
+	keyed   bridge.KeyedStats
 	took    *telemetry.Histogram
 	serving atomic.Bool
 }
@@ -45,7 +47,7 @@ func (w *worker) Serve(ctx context.Context) error {
 			go w.watch(life, end)
 		}
 		w.serving.Store(true)
-		err := w.n.bridge.Consume(life, w.work())
+		err := w.consume(life)
 		w.serving.Store(false)
 		end()
 		if err == nil || ctx.Err() != nil {
@@ -64,6 +66,11 @@ func (w *worker) Serve(ctx context.Context) error {
 	return nil
 }
 
+// places reports whether the consumer's items can be placed by dataType and tenant.
+func (w *worker) places() bool {
+	return w.consumer.Stage != "notification" && w.consumer.Affinity.Key == ""
+}
+
 // watch ends a life of the worker when its plugin stays away.
 func (w *worker) watch(life context.Context, end context.CancelFunc) {
 	defer end()
@@ -73,7 +80,7 @@ func (w *worker) watch(life context.Context, end context.CancelFunc) {
 			return
 		case <-w.client.Gone():
 		}
-		wait, cancel := context.WithTimeout(life, plugGrace)
+		wait, cancel := context.WithTimeout(life, w.grace())
 		err := w.client.WaitLive(wait)
 		cancel()
 		if err != nil {
@@ -87,6 +94,10 @@ func (w *worker) work() bridge.Work {
 		Consumer: w.consumer, Handler: w.handler, Drain: workDrain, Stats: &w.stats, Merge: stage.MergeTallies,
 		Parallel: w.n.settings.Plugins.InFlight, Within: w.n.settings.Plugins.InFlight,
 		Done: func(in bridge.Item, out []bridge.Item, took time.Duration) { w.took.Observe(took) },
+	}
+	work.Adapt = w.client != nil
+	if w.places() {
+		work.Place = w.place.bridge()
 	}
 	switch w.consumer.Stage {
 	case "parse":

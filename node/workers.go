@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/epmesh/epmesh/bridge"
+	"github.com/epmesh/epmesh/config"
 	"github.com/epmesh/epmesh/node/stage"
 	"github.com/epmesh/epmesh/node/telemetry"
 )
@@ -16,6 +17,7 @@ type workers struct {
 	n *Node
 
 	mu      sync.Mutex
+	mesh    config.Mesh     // whose rules hold
 	ctx     context.Context // nil before Serve
 	running map[string]*running
 	// all keeps the workers of removed consumers: their counts stay, and go on
@@ -50,9 +52,37 @@ func (ws *workers) Serve(ctx context.Context) error {
 	return nil
 }
 
+// Place says which rules hold, for what is served and what will be.
+func (ws *workers) Place(mesh config.Mesh) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.mesh = mesh
+	for _, w := range ws.all {
+		w.place.set(mesh.Slices(placeStage(w.consumer), w.consumer.Plugin))
+	}
+}
+
 // Set says which consumers to serve. Workers of others are stopped; Set waits
 // until they have finished.
 func (ws *workers) Set(list []bridge.Consumer) {
+	// Those whose affinity has changed are served in another way: they are
+	// stopped first.
+	if same := ws.unchanged(list); len(same) < len(list) {
+		ws.set(same)
+	}
+	ws.set(list)
+}
+
+func (ws *workers) unchanged(list []bridge.Consumer) []bridge.Consumer {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(list), func(c bridge.Consumer) bool {
+		r := ws.running[c.Name()]
+		return r != nil && r.w.consumer.Affinity != c.Affinity
+	})
+}
+
+func (ws *workers) set(list []bridge.Consumer) {
 	ws.mu.Lock()
 	wanted := map[string]bool{}
 	for _, c := range list {
@@ -81,8 +111,10 @@ func (ws *workers) Set(list []bridge.Consumer) {
 // add serves one more consumer. The lock is held.
 func (ws *workers) add(c bridge.Consumer) {
 	w := ws.all[c.Name()]
-	if w == nil {
+	if w == nil || w.consumer.Affinity != c.Affinity {
 		w = &worker{n: ws.n, consumer: c, took: telemetry.NewHistogram()}
+		w.place.groups = ws.n.settings.Groups
+		w.place.set(ws.mesh.Slices(placeStage(c), c.Plugin))
 		if kind := socketKind(c); kind != "" {
 			w.client = ws.n.registry.Client(kind, c.Plugin)
 		}
@@ -114,7 +146,7 @@ func (ws *workers) list() []*worker {
 	for _, w := range ws.all {
 		list = append(list, w)
 	}
-	order := []string{"parse", "draft", "analysis", "correlation", "notification", "event-output", "alert-output"}
+	order := []string{bridge.StageForward, bridge.StageForwardMessage, "parse", "draft", "analysis", "correlation", "notification", "event-output", "alert-output"}
 	slices.SortFunc(list, func(a, b *worker) int {
 		return cmp.Or(cmp.Compare(slices.Index(order, a.consumer.Stage), slices.Index(order, b.consumer.Stage)), cmp.Compare(a.String(), b.String()))
 	})
@@ -133,6 +165,8 @@ func (ws *workers) current() []*worker {
 // handler is what a consumer's items are handled with.
 func (n *Node) handler(w *worker) bridge.Handler {
 	switch w.consumer.Stage {
+	case bridge.StageForward, bridge.StageForwardMessage:
+		return nil // stored messages go on as they are
 	case "parse":
 		return n.parser.Log
 	case "draft":

@@ -21,6 +21,8 @@ const (
 	Error        Kind = "error"         // Got: an error on the event that is not wanted
 	NoError      Kind = "no error"      // Want: an error that is not on the event
 	Outcome      Kind = "outcome"       // both: an event, dropped, dead
+	Alerts       Kind = "alerts"        // both: how many alerts of the rule Path there are
+	Alert        Kind = "alert"         // Got: how many alerts of a rule that is not wanted to fire
 	WantsNothing Kind = "wants nothing" // neither: the case says nothing to compare
 )
 
@@ -48,6 +50,8 @@ func compare(want *config.Want, came *outcome) []Difference {
 	switch {
 	case came.late != "":
 		return []Difference{{Kind: Outcome, Want: wantedWord(want), Got: came.word(), Note: "it took longer than " + came.late}}
+	case want.None() && came.ran:
+		return []Difference{{Kind: WantsNothing, Got: came.word(), Note: "write alerts, or run with --update to fill in what comes"}}
 	case want.None():
 		return []Difference{{Kind: WantsNothing, Got: came.word(), Note: "write fields, or run with --update to fill in what comes"}}
 	case want.Dropped || came.dropped:
@@ -59,6 +63,10 @@ func compare(want *config.Want, came *outcome) []Difference {
 		if want.Dead == nil || came.dead == "" || !want.Dead.In(came.dead) {
 			c.outcome("dead", came.dead)
 		}
+		return c.out
+	}
+	c.compareAlerts()
+	if came.event == nil {
 		return c.out
 	}
 	fields, at := want.Fields, func(path string) config.Position { return want.At["fields."+path] }

@@ -97,8 +97,11 @@ func cover(files []File) *Coverage {
 		}
 		for j := range files[i].Results {
 			for _, line := range l.config.Pipelines {
-				if slices.Contains(line.DataTypes, files[i].Results[j].Case.Log.GetDataType()) {
-					entered[line.Position]++
+				for _, log := range files[i].Results[j].Case.Logs() {
+					if slices.Contains(line.DataTypes, log.GetDataType()) {
+						entered[line.Position]++
+						break
+					}
 				}
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/epmesh/epmesh/config"
+	"github.com/epmesh/epmesh/plugins/cel"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 	"go.uber.org/goleak"
@@ -77,12 +78,19 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// asThePlugin runs rules as the bundled plugin does.
+func asThePlugin(rules []config.Rule, set *config.Set) (func() func(*pb.Event) []*pb.Alert, config.Report) {
+	compiled, report := cel.CompileRules(rules, set)
+	return func() func(*pb.Event) []*pb.Alert { return compiled.Engine(cel.EngineOptions{}).Analyze }, report
+}
+
 func run(t *testing.T, dir string, o Options) ([]File, *Coverage) {
 	t.Helper()
 	paths, err := config.FindCases([]string{dir})
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("found %v: %v", paths, err)
 	}
+	o.Rules = asThePlugin
 	files, coverage, err := Run(t.Context(), paths, o)
 	if err != nil {
 		t.Fatal(err)

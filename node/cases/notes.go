@@ -18,9 +18,15 @@ func (f *File) finish() {
 		for name := range r.came.unanswered {
 			unanswered[name]++
 		}
-		dataType := r.Case.Log.GetDataType()
-		if _, ok := types[dataType]; !ok {
-			types[dataType] = r.Case.Position
+		for _, log := range r.Case.Logs() {
+			if _, ok := types[log.GetDataType()]; !ok {
+				types[log.GetDataType()] = r.Case.Position
+			}
+		}
+	}
+	if f.rules != nil {
+		for _, p := range f.rules.report.Errors() {
+			f.Notes = append(f.Notes, Note{p.Position, "this rule is not run: " + p.Message})
 		}
 	}
 	if f.set == nil {

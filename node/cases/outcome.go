@@ -27,6 +27,11 @@ type outcome struct {
 	late     string // the time that was not enough
 	vanished []string
 
+	ran     bool // rules did
+	alerts  []alert
+	ids     map[string]string        // of rules, to their names
+	unknown func(rule string) string // why a rule may have made no alert
+
 	unanswered map[string]bool // plugins that nobody answered for
 }
 
@@ -39,6 +44,9 @@ func (o *outcome) word() string {
 		return "dropped"
 	case o.dead != "":
 		return "dead"
+	}
+	if o.event == nil && o.ran {
+		return "events"
 	}
 	return "an event"
 }

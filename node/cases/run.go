@@ -9,6 +9,8 @@ import (
 
 	"github.com/epmesh/epmesh/config"
 	"github.com/epmesh/epmesh/node/pipeline"
+	pb "github.com/epmesh/epmesh/proto"
+	"google.golang.org/protobuf/proto"
 )
 
 // Options say how cases are run. The zero value is the default.
@@ -24,6 +26,9 @@ type Options struct {
 	// Dynamic calls the plugins that a case does not answer for. Without it
 	// their steps leave the draft as it is.
 	Dynamic pipeline.Dynamic
+	// Rules runs the rules of cases that want alerts; without it they cannot be
+	// run.
+	Rules Rules
 }
 
 // File is what became of the cases of one file.
@@ -39,6 +44,7 @@ type File struct {
 
 	source *config.CaseFile
 	set    *loaded
+	rules  *ruleSet // nil where no case wants alerts
 }
 
 // Failed is how many cases did not pass.
@@ -83,7 +89,7 @@ func Run(ctx context.Context, paths []string, o Options) ([]File, *Coverage, err
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
-	r := &runner{options: o, sets: sets{byKey: map[string]*loaded{}}}
+	r := &runner{options: o, sets: sets{byKey: map[string]*loaded{}}, rules: ruleSets{byKey: map[string]*ruleSet{}}}
 	files := make([]File, len(paths))
 	r.each(ctx, len(paths), func(i int) { files[i] = r.load(paths[i]) })
 	var jobs []*Result
@@ -94,7 +100,7 @@ func Run(ctx context.Context, paths []string, o Options) ([]File, *Coverage, err
 			jobs, of = append(jobs, &f.Results[j]), append(of, f)
 		}
 	}
-	r.each(ctx, len(jobs), func(i int) { r.run(ctx, of[i].set, jobs[i]) })
+	r.each(ctx, len(jobs), func(i int) { r.run(ctx, of[i], jobs[i]) })
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
@@ -111,6 +117,7 @@ func Run(ctx context.Context, paths []string, o Options) ([]File, *Coverage, err
 type runner struct {
 	options Options
 	sets    sets
+	rules   ruleSets
 }
 
 // each calls do for every index, as many at once as there are workers, until
@@ -143,6 +150,10 @@ func (r *runner) load(path string) File {
 	if f.set == nil {
 		return f
 	}
+	if f.rules, report = r.rules.of(r.options.Rules, source, f.set, f.set.key); report != nil {
+		f.set, f.Problems = nil, report
+		return f
+	}
 	for i := range source.Cases {
 		if c := &source.Cases[i]; r.options.Only == nil || r.options.Only(c.Name) {
 			f.Results = append(f.Results, Result{Case: c, index: i})
@@ -152,22 +163,29 @@ func (r *runner) load(path string) File {
 }
 
 // run runs one case and compares.
-func (r *runner) run(ctx context.Context, set *loaded, result *Result) {
+func (r *runner) run(ctx context.Context, f *File, result *Result) {
 	start := time.Now()
-	result.came = r.outcome(ctx, set, result.Case)
+	result.came = r.outcome(ctx, f, result.Case)
 	result.Time = time.Since(start)
 	result.Differences = compare(&result.Case.Want, &result.came)
 	result.Vanished = result.came.vanished
 }
 
 // outcome runs one case until its time is over.
-func (r *runner) outcome(ctx context.Context, set *loaded, c *config.Case) outcome {
+func (r *runner) outcome(ctx context.Context, f *File, c *config.Case) outcome {
+	set := f.set
 	ctx, cancel := context.WithTimeout(ctx, r.options.Timeout)
 	defer cancel()
 	done := make(chan outcome, 1)
 	// A step cannot be made to stop: one that goes on is left behind.
 	go func() {
 		p := plugins{stubs: c.Plugins, real: r.options.Dynamic}
+		if c.Events != nil {
+			o := r.sequence(ctx, f, c, p.call)
+			o.unanswered = p.unanswered
+			done <- o.with(f.rules)
+			return
+		}
 		var result pipeline.Result
 		var traces []pipeline.Trace
 		var err error
@@ -179,6 +197,13 @@ func (r *runner) outcome(ctx context.Context, set *loaded, c *config.Case) outco
 		}
 		o := newOutcome(result, err, c.Log, set.config)
 		o.unanswered = p.unanswered
+		if c.Want.Alerts != nil && o.event != nil {
+			e := &pb.Event{}
+			if err := proto.Unmarshal(result.Event, e); err == nil {
+				o.ran = true
+				o.analyzed(f.rules.begin(), e, 1)
+			}
+		}
 		if o.dropped && !c.Want.Dropped {
 			if traces == nil {
 				_, traces, _ = set.pipelines.Explain(ctx, c.Log, p.call)
@@ -187,7 +212,7 @@ func (r *runner) outcome(ctx context.Context, set *loaded, c *config.Case) outco
 				o.dropper = traces[len(traces)-1].Position.String()
 			}
 		}
-		done <- o
+		done <- o.with(f.rules)
 	}()
 	select {
 	case o := <-done:

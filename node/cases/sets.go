@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -20,6 +21,7 @@ type sets struct {
 // loaded is one set of pipelines.
 type loaded struct {
 	once      sync.Once
+	key       string
 	config    *config.Set
 	pipelines *pipeline.Set
 	uses      uses
@@ -32,12 +34,16 @@ func (s *sets) of(f *config.CaseFile) (*loaded, config.Report) {
 	if problems != nil {
 		return nil, problems
 	}
+	needed := slices.ContainsFunc(f.Cases, func(c config.Case) bool { return len(c.Logs()) > 0 })
+	if !needed && len(f.Files) == 0 {
+		paths = nil
+	}
 	s.mu.Lock()
 	options := pipeline.Options{ListUnknown: true, StripUnderscore: f.StripUnderscores}
 	key := fmt.Sprint(f.StripUnderscores) + strings.Join(paths, "\x00")
 	l := s.byKey[key]
 	if l == nil {
-		l = &loaded{}
+		l = &loaded{key: key}
 		s.byKey[key] = l
 	}
 	s.mu.Unlock()
@@ -45,7 +51,7 @@ func (s *sets) of(f *config.CaseFile) (*loaded, config.Report) {
 	switch {
 	case len(l.problems) > 0:
 		return nil, l.problems
-	case len(l.config.Pipelines) == 0:
+	case len(l.config.Pipelines) == 0 && needed:
 		return nil, config.Report{{
 			Position: config.Position{File: f.Path}, Severity: config.Error,
 			Message: "there are no pipelines in " + strings.Join(paths, ", "),
@@ -71,13 +77,18 @@ func pipelineFiles(f *config.CaseFile) ([]string, config.Report) {
 	if len(f.Files) == 0 {
 		return []string{pipelineFolder(filepath.Dir(f.Path))}, nil
 	}
+	return named("files", f.Files)
+}
+
+// named are the paths that a case file gives under a key.
+func named(key string, list []config.Named) ([]string, config.Report) {
 	var paths []string
 	var problems config.Report
-	for _, n := range f.Files {
+	for _, n := range list {
 		if _, err := os.Stat(n.Name); err != nil {
 			problems = append(problems, config.Problem{
 				Position: n.Position, Severity: config.Error,
-				Message: fmt.Sprintf("files: %s cannot be read", n.Name), Hint: "paths are relative to this file's folder",
+				Message: fmt.Sprintf("%s: %s cannot be read", key, n.Name), Hint: "paths are relative to this file's folder",
 			})
 		}
 		paths = append(paths, n.Name)
@@ -88,12 +99,20 @@ func pipelineFiles(f *config.CaseFile) ([]string, config.Report) {
 // pipelineFolder is the nearest folder called pipeline, this one or above it;
 // without one it is the folder itself.
 func pipelineFolder(dir string) string {
+	if near := nearest(dir, "pipeline"); near != "" {
+		return near
+	}
+	return dir
+}
+
+// nearest is the nearest folder of a name, this one or above it; "" for none.
+func nearest(dir, name string) string {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
-		return dir
+		return ""
 	}
 	for at := abs; at != filepath.Dir(at); at = filepath.Dir(at) {
-		if filepath.Base(at) != "pipeline" {
+		if filepath.Base(at) != name {
 			continue
 		}
 		// As a path like the one that was given, for positions to be found by.
@@ -104,5 +123,5 @@ func pipelineFolder(dir string) string {
 		}
 		return at
 	}
-	return dir
+	return ""
 }

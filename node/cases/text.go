@@ -79,6 +79,10 @@ func (d *Difference) row() []string {
 	case Unexpected:
 		_, got := shorten("", show(d.Got))
 		return []string{string(d.Kind), d.Path, "got " + got}
+	case Alerts:
+		return []string{string(d.Kind), d.Path, fmt.Sprint("want ", d.Want), fmt.Sprint("got ", d.Got) + note}
+	case Alert:
+		return []string{string(d.Kind), d.Path, "want none", fmt.Sprint("got ", d.Got) + note}
 	case Error:
 		return []string{"an error on the event that is not wanted: " + d.Got.(string)}
 	case NoError:

@@ -19,6 +19,9 @@ func (f *File) Update() (text []byte, changed int, err error) {
 		if r.Passed() {
 			continue
 		}
+		if r.Case.Events != nil && r.came.dead != "" {
+			return nil, 0, fmt.Errorf("%s: case %q: %s", r.Case.Position, r.Case.Name, r.came.dead)
+		}
 		if r.came.late != "" {
 			return nil, 0, fmt.Errorf("%s: case %q came to no end, so there is nothing to want", r.Case.Position, r.Case.Name)
 		}
@@ -34,8 +37,18 @@ func (f *File) Update() (text []byte, changed int, err error) {
 
 // anew are the case's wants, changed as little as makes them hold.
 func (r *Result) anew() config.Want {
+	want := r.eventAnew()
+	if r.came.ran {
+		want.Alerts = r.alertsAnew()
+	}
+	return want
+}
+
+func (r *Result) eventAnew() config.Want {
 	was, came := &r.Case.Want, &r.came
 	switch {
+	case came.ran && came.event == nil:
+		return config.Want{}
 	case came.dropped:
 		return config.Want{Dropped: true}
 	case came.dead != "":
@@ -90,7 +103,7 @@ func (r *Result) anew() config.Want {
 		}
 	}
 	aboutErrors := was.Errors != nil && was.Fields == nil && was.Matches == nil && was.Absent == nil
-	if rest := (config.Want{Fields: want.Fields, Matches: want.Matches, Absent: want.Absent, Exact: want.Exact}); rest.None() && !aboutErrors {
+	if rest := (config.Want{Fields: want.Fields, Matches: want.Matches, Absent: want.Absent, Exact: want.Exact}); rest.None() && !aboutErrors && was.Alerts == nil {
 		r.fill(&want)
 	}
 	return want

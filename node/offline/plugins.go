@@ -54,7 +54,7 @@ func (r *Runner) open() error {
 	}
 	r.registry = plugin.NewRegistry(plugin.Options{
 		Dir: s.SocketDir(), Logger: o.Logger.Named("plugins"), InFlight: s.Plugins.InFlight, CallTimeout: s.Plugins.CallTimeout,
-		MaxMessage: int(s.Plugins.MaxMessage), MaxReply: int(s.NATS.MaxPayload),
+		MaxMessage: int(s.Plugins.MaxMessage), MaxReply: int(s.NATS.MaxPayload), NoLane: !s.Plugins.Lane,
 	})
 	for _, name := range names {
 		r.doors[name] = &door{name: name, client: r.registry.Client(plugin.Parsing, name)}

@@ -26,8 +26,9 @@ func Analysis(client *plugin.Client) bridge.Handler {
 			return nil, verdict(item, err)
 		}
 		alerts := make([]bridge.Item, 0, len(answers))
-		for i, body := range answers {
-			alert, err := alertItem(client.Name(), item, body, i)
+		namesakes := make(map[string]int, len(answers))
+		for _, body := range answers {
+			alert, err := alertItem(client.Name(), item, body, namesakes)
 			if err != nil {
 				return nil, err
 			}
@@ -38,8 +39,11 @@ func Analysis(client *plugin.Client) bridge.Handler {
 }
 
 // alertItem completes an alert by what the plugin left out and the event knows,
-// and leaves every byte that the plugin sent as it is.
-func alertItem(name string, event bridge.Item, body []byte, index int) (bridge.Item, error) {
+// and leaves every byte that the plugin sent as it is. namesakes counts the alerts
+// of the event's answer by name: the item is known by its name and its number among
+// those of it, so that an event that comes again and is answered with one alert
+// more does not have others taken for what they are not.
+func alertItem(name string, event bridge.Item, body []byte, namesakes map[string]int) (bridge.Item, error) {
 	f, err := wire.ScanAlert(body)
 	if err != nil {
 		return bridge.Item{}, bridge.Permanent(fmt.Errorf("analysis plugin %q answered an alert that cannot be read: %w", name, err))
@@ -48,7 +52,8 @@ func alertItem(name string, event bridge.Item, body []byte, index int) (bridge.I
 	if err != nil {
 		return bridge.Item{}, bridge.Permanent(fmt.Errorf("read event: %w", err))
 	}
-	id := event.ID.Derive(name, index)
+	id := event.ID.Derive(name+"\x00"+string(f.Name), namesakes[string(f.Name)])
+	namesakes[string(f.Name)]++
 	var add []wire.Text
 	missing := func(have []byte, field wire.Text) {
 		if len(have) == 0 && field.Value != "" {

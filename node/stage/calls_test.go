@@ -159,7 +159,7 @@ func bridgeRound(b *testing.B, br *bridge.Bridge, w bridge.Work, items []bridge.
 	var left atomic.Int64
 	left.Store(int64(len(items)))
 	done := make(chan struct{})
-	w.Parallel, w.Within = callsInFlight, callsInFlight
+	w.Parallel, w.Within, w.Adapt = callsInFlight, callsInFlight, true
 	w.Done = func(bridge.Item, []bridge.Item, time.Duration) {
 		if left.Add(-1) == 0 {
 			close(done)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/epmesh/epmesh/bridge"
 	"github.com/epmesh/epmesh/node/pipeline"
@@ -19,6 +20,7 @@ import (
 type Parser struct {
 	pipelines atomic.Pointer[pipeline.Set]
 	plugins   *plugin.Registry
+	may       atomic.Pointer[func(plugin, subject string) bool]
 	tallies   *Tallies
 	flawed    atomic.Uint64
 	vanished  atomic.Uint64
@@ -39,6 +41,11 @@ func (p *Parser) Flaws() (events, fields uint64) { return p.flawed.Load(), p.van
 // its end with the set that it began with.
 func (p *Parser) Swap(set *pipeline.Set) { p.pipelines.Store(set) }
 
+// Restrict says which parsing plugins may be called on this node for an item of a
+// subject; the others are taken to be elsewhere. Without it all may. The function
+// is called by many goroutines at once.
+func (p *Parser) Restrict(may func(plugin, subject string) bool) { p.may.Store(&may) }
+
 // Log handles one log.
 func (p *Parser) Log(ctx context.Context, item bridge.Item) ([]bridge.Item, error) {
 	return p.run(ctx, item, item.Body, nil, "")
@@ -54,9 +61,6 @@ func (p *Parser) Draft(name string) bridge.Handler {
 		if len(h.GetId()) != len(item.ID) {
 			return nil, bridge.Permanent(fmt.Errorf("read draft: a log's id of %d bytes", len(h.GetId())))
 		}
-		// A log that comes again may find its plugin here and not be handed over:
-		// either way it is the same event.
-		copy(item.ID[:], h.GetId())
 		return p.run(ctx, item, h.GetLog(), &h, name)
 	}
 }
@@ -67,6 +71,13 @@ func (p *Parser) run(ctx context.Context, item bridge.Item, logBytes []byte, fro
 		return nil, bridge.Permanent(fmt.Errorf("read log: %w", err))
 	}
 	set := p.pipelines.Load()
+	// A log that comes again may find its plugin here and not be handed over:
+	// either way it is the same event.
+	logID, restarts := item.ID, uint32(0)
+	if from != nil {
+		copy(logID[:], from.GetId())
+		restarts = from.GetRestarts()
+	}
 	dyn := func(ctx context.Context, t *pb.Transform) (*pb.Draft, error) { return p.call(ctx, item, waits, t) }
 	var result pipeline.Result
 	var err error
@@ -74,27 +85,34 @@ func (p *Parser) run(ctx context.Context, item bridge.Item, logBytes []byte, fro
 		result, err = set.Resume(ctx, log.GetDataType(), from.GetDraft(), dyn)
 	} else {
 		// Indexes into other pipelines mean nothing here: the log starts again.
+		if from != nil {
+			if err := settle(ctx, restarts); err != nil {
+				return nil, err
+			}
+			restarts++
+		}
 		result, err = set.Run(ctx, &log, dyn)
 	}
 	var gone *elsewhere
 	switch {
 	case errors.As(err, &gone):
-		return p.handOver(item, &log, logBytes, gone.plugin, result.Suspended, set.Fingerprint())
+		h := &pb.Handover{Log: logBytes, Draft: result.Suspended, Pipelines: set.Fingerprint(), Id: logID[:], Restarts: restarts}
+		return handOver(item, &log, gone.plugin, h)
 	case errors.Is(err, pipeline.ErrDraft):
 		return nil, bridge.Permanent(err)
 	case err != nil:
 		return nil, err
 	case result.Dropped:
-		return p.tallies.one(TopicParsingDropped, log.GetDataType(), log.GetDataSource(), item), bridge.ErrDropped
+		return p.tallies.one(TopicParsingDropped, log.GetDataType(), log.GetDataSource(), as(item, logID)), bridge.ErrDropped
 	}
 	if result.Errors > 0 {
 		p.flawed.Add(1)
 	}
 	p.vanished.Add(uint64(result.Unknown))
 	event := bridge.Item{
-		ID: item.ID.Derive("event", 0), Subject: eventSubject(result.Event, &log), Received: item.Received, Body: result.Event,
+		ID: logID.Derive("event", 0), Subject: eventSubject(result.Event, &log), Received: item.Received, Body: result.Event,
 	}
-	return append(p.tallies.one(TopicEnqueueSuccess, log.GetDataType(), log.GetDataSource(), item), event), nil
+	return append(p.tallies.one(TopicEnqueueSuccess, log.GetDataType(), log.GetDataSource(), as(item, logID)), event), nil
 }
 
 // eventSubject goes by what the event says, which a pipeline may have changed.
@@ -107,7 +125,7 @@ func eventSubject(event []byte, log *pb.Log) string {
 }
 
 // elsewhere says that a dynamic step needs a plugin that this node does not
-// have now.
+// have now, or may not call.
 type elsewhere struct{ plugin string }
 
 func (e *elsewhere) Error() string { return fmt.Sprintf("parsing plugin %q is not here", e.plugin) }
@@ -118,6 +136,9 @@ func (e *elsewhere) Error() string { return fmt.Sprintf("parsing plugin %q is no
 // handed over to it again.
 func (p *Parser) call(ctx context.Context, item bridge.Item, waits string, t *pb.Transform) (*pb.Draft, error) {
 	name := t.GetStep().GetDynamic().GetPlugin()
+	if may := p.may.Load(); may != nil && waits != name && !(*may)(name, item.Subject) {
+		return nil, pipeline.Halt(&elsewhere{name})
+	}
 	client := p.plugins.Client(plugin.Parsing, name)
 	var draft *pb.Draft
 	parse := func() (err error) {
@@ -140,14 +161,49 @@ func (p *Parser) call(ctx context.Context, item bridge.Item, waits string, t *pb
 }
 
 // handOver makes the draft an item that waits for its plugin: it is taken by
-// whichever node has it.
-func (p *Parser) handOver(item bridge.Item, log *pb.Log, logBytes []byte, name string, draft *pb.Draft, pipelines string) ([]bridge.Item, error) {
-	body, err := proto.Marshal(&pb.Handover{Log: logBytes, Draft: draft, Pipelines: pipelines, Id: item.ID[:]})
+// whichever node has it. Its identity derives from what it was made of, not from
+// the log: where nodes have different pipelines a draft may come to one plugin
+// twice on its way, and the second must not pass for a repetition of the first.
+func handOver(item bridge.Item, log *pb.Log, name string, h *pb.Handover) ([]bridge.Item, error) {
+	body, err := proto.Marshal(h)
 	if err != nil {
 		return nil, bridge.Permanent(fmt.Errorf("hand draft over: %w", err))
 	}
 	return []bridge.Item{{
-		ID:      item.ID.Derive("draft "+name, int(draft.GetPipeline())<<16|int(draft.GetStep())),
+		ID:      item.ID.Derive("draft "+name, int(h.GetDraft().GetPipeline())<<16|int(h.GetDraft().GetStep())),
 		Subject: bridge.DraftSubject(name, log.GetTenantId(), log.GetDataType()), Received: item.Received, Body: body,
 	}}, nil
+}
+
+// as is the item under another identity.
+func as(item bridge.Item, id bridge.ID) bridge.Item {
+	item.ID = id
+	return item
+}
+
+const (
+	// freeRestarts is how often a log starts again at once: nodes that are given
+	// new files one after the other are of different minds for a moment.
+	freeRestarts = 2
+	restartPause = 100 * time.Millisecond
+	// maxRestartPause bounds how long a call's place is held for that.
+	maxRestartPause = 2 * time.Second
+)
+
+// settle waits before a log starts again that has done so often: else nodes with
+// different pipelines, of which neither has all plugins, would pass it to and fro
+// as fast as they can.
+func settle(ctx context.Context, restarts uint32) error {
+	if restarts < freeRestarts {
+		return nil
+	}
+	pause := min(restartPause<<min(restarts-freeRestarts, 8), maxRestartPause)
+	t := time.NewTimer(pause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -80,3 +80,52 @@ func TestEventIsTheSameEitherWay(t *testing.T) {
 		t.Errorf("a draft without its log's id: %v", err)
 	}
 }
+
+// Where nodes have different pipelines, a draft may wait for one plugin twice on
+// its way. The stream must not take the second for a repetition of the first.
+func TestDraftThatStartsAgainIsAnother(t *testing.T) {
+	dir := shortdir.New(t)
+	registry := plugin.NewRegistry(plugin.Options{Dir: dir, Logger: hclog.NewNullLogger()})
+	parser := func(more string) *stage.Parser {
+		set, report := config.Parse("a.yaml", []byte("pipeline: [{dataTypes: [app], steps: [{dynamic: {plugin: one}}, {dynamic: {plugin: two}}]}]\n"+more))
+		if len(report) > 0 {
+			t.Fatal(report)
+		}
+		pipelines, problems := pipeline.Compile(set, pipeline.Options{})
+		if len(problems) > 0 {
+			t.Fatal(problems)
+		}
+		return stage.NewParser(pipelines, registry, new(stage.Tallies))
+	}
+	here, there := parser(""), parser("patterns: {word: '\\w+'}\n")
+	body, err := proto.Marshal(&pb.Log{Id: "1", DataType: "app", Raw: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	item := bridge.Item{ID: bridge.NewID([]byte("log")), Subject: bridge.LogSubject("t", "app"), Body: body, Attempt: 1}
+	seen := map[bridge.ID]bool{}
+	step := func(out []bridge.Item, err error) {
+		t.Helper()
+		if err != nil || len(out) != 1 {
+			t.Fatalf("%v, %v", out, err)
+		}
+		item = out[0]
+		var h pb.Handover
+		if err := proto.Unmarshal(item.Body, &h); err != nil {
+			t.Fatal(err)
+		}
+		if seen[item.ID] || int(h.GetRestarts()) != len(seen) || bridge.ID(h.GetId()) != bridge.NewID([]byte("log")) {
+			t.Fatalf("draft %s after %d others: %v", item.ID, len(seen), &h)
+		}
+		seen[item.ID] = true
+	}
+	first := item
+	step(here.Log(t.Context(), first))
+	again, err := here.Log(t.Context(), first)
+	if err != nil || again[0].ID != item.ID {
+		t.Errorf("done again, the log's draft is %v, %v", again, err)
+	}
+	step(there.Draft("two")(t.Context(), item))
+	step(here.Draft("two")(t.Context(), item))
+	step(there.Draft("two")(t.Context(), item))
+}

@@ -70,7 +70,8 @@ func TestAlertIsCompletedNotRewritten(t *testing.T) {
 		Id: "e1", TenantId: "t1", TenantName: "First", DataType: "d", DataSource: "s",
 	})}
 	bare := future(marshal(t, &pb.Alert{Name: "n"}))
-	it, err := alertItem("rules", event, bare, 1)
+	namesakes := map[string]int{"other": 3}
+	it, err := alertItem("rules", event, bare, namesakes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +79,7 @@ func TestAlertIsCompletedNotRewritten(t *testing.T) {
 	if err := proto.Unmarshal(it.Body, &a); err != nil {
 		t.Fatal(err)
 	}
-	id := event.ID.Derive("rules", 1)
+	id := event.ID.Derive("rules\x00n", 0)
 	if a.GetId() != uuid.UUID(id).String() || it.ID != id || a.GetTenantId() != "t1" || a.GetTenantName() != "First" ||
 		a.GetDataType() != "d" || a.GetDataSource() != "s" || a.GetTimestamp() == "" || it.Subject != bridge.AlertSubject("t1", "d") || it.Received != 7 {
 		t.Errorf("completed to %v on %s", &a, it.Subject)
@@ -88,14 +89,14 @@ func TestAlertIsCompletedNotRewritten(t *testing.T) {
 	}
 
 	whole := marshal(t, &pb.Alert{Id: "own", TenantId: "other", TenantName: "o", DataType: "x", DataSource: "y", Timestamp: "z", Name: "n"})
-	it, err = alertItem("rules", event, whole, 0)
+	it, err = alertItem("rules", event, whole, namesakes)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(it.Body, whole) || it.Subject != bridge.AlertSubject("other", "x") || it.ID != event.ID.Derive("rules", 0) {
+	if !bytes.Equal(it.Body, whole) || it.Subject != bridge.AlertSubject("other", "x") || it.ID != event.ID.Derive("rules\x00n", 1) {
 		t.Errorf("a whole alert was changed, or is on %s", it.Subject)
 	}
-	if _, err := alertItem("rules", event, []byte{0xff}, 0); !bridge.IsPermanent(err) {
+	if _, err := alertItem("rules", event, []byte{0xff}, namesakes); !bridge.IsPermanent(err) {
 		t.Errorf("an alert that cannot be read: %v", err)
 	}
 }
@@ -144,6 +145,10 @@ func TestVerdict(t *testing.T) {
 		if (err == nil) != (tt.code == codes.OK) || bridge.IsPermanent(err) != tt.permanent || bridge.IsWait(err) != tt.wait {
 			t.Errorf("%s: %v", tt.code, err)
 		}
+	}
+	s.SetScript(plugintest.Script{Code: codes.Unavailable, RetryInfo: true})
+	if _, err := handler(t.Context(), item); !bridge.IsWait(err) {
+		t.Errorf("the plugin asks to come later: %v", err)
 	}
 	item.Body = bytes.Repeat([]byte("x"), 5<<20)
 	if _, err := handler(t.Context(), item); !bridge.IsPermanent(err) {

@@ -15,7 +15,7 @@ func verdict(item bridge.Item, err error) error {
 		}
 	case plugin.OK:
 		return nil
-	case plugin.Absent, plugin.Ended:
+	case plugin.Absent, plugin.Ended, plugin.Later:
 		return bridge.Wait(err)
 	case plugin.Permanent:
 		return bridge.Permanent(err)

@@ -14,31 +14,42 @@ import (
 	"time"
 
 	"github.com/epmesh/epmesh/plugins"
+	"github.com/epmesh/epmesh/plugins/archive"
 	"github.com/epmesh/epmesh/plugins/cel"
 	"github.com/epmesh/epmesh/plugins/demo"
+	"github.com/epmesh/epmesh/plugins/email"
 	"github.com/epmesh/epmesh/plugins/file"
+	"github.com/epmesh/epmesh/plugins/geolocation"
+	httpin "github.com/epmesh/epmesh/plugins/http"
 	"github.com/epmesh/epmesh/plugins/incidents"
 	"github.com/epmesh/epmesh/plugins/notify"
 	"github.com/epmesh/epmesh/plugins/syslog"
+	"github.com/epmesh/epmesh/plugins/webhook"
 	"github.com/hashicorp/go-hclog"
 )
 
 // Info tells what a bundled plugin is.
 type Info struct {
 	Name  string
-	Kind  string // input, analysis, correlation, notification
+	Kind  string // input, parsing, analysis, correlation, notification, output
 	About string
 
-	make func(plugins.Instance) (plugins.Runner, error)
+	make     func(plugins.Instance) (plugins.Runner, error)
+	defaults func() any // its settings where nothing is said
 }
 
 var register = map[string]Info{
-	"file":      {Kind: "input", About: "reads lines from files and standard input", make: file.New},
-	"syslog":    {Kind: "input", About: "listens for syslog over UDP and TCP", make: syslog.New},
-	"demo":      {Kind: "input", About: "makes up traffic with attacks in it", make: demo.New},
-	"cel":       {Kind: "analysis", About: "holds events against rules in CEL", make: cel.New},
-	"incidents": {Kind: "correlation", About: "groups alerts by source and sends a message for each", make: incidents.New},
-	"notify":    {Kind: "notification", About: "writes messages to the log or posts them to a URL", make: notify.New},
+	"file":        {Kind: "input", About: "reads lines from files and standard input", make: file.New, defaults: file.Defaults},
+	"http":        {Kind: "input", About: "takes logs over HTTP: lines, JSON, OTLP", make: httpin.New, defaults: httpin.Defaults},
+	"syslog":      {Kind: "input", About: "listens for syslog over UDP, TCP and TLS", make: syslog.New, defaults: syslog.Defaults},
+	"demo":        {Kind: "input", About: "makes up traffic with attacks in it", make: demo.New, defaults: demo.Defaults},
+	"geolocation": {Kind: "parsing", About: "adds to an address where it is and whose", make: geolocation.New, defaults: geolocation.Defaults},
+	"cel":         {Kind: "analysis", About: "holds events against rules in CEL", make: cel.New, defaults: cel.Defaults},
+	"incidents":   {Kind: "correlation", About: "groups alerts into incidents and sends a message for each", make: incidents.New, defaults: incidents.Defaults},
+	"notify":      {Kind: "notification", About: "writes messages to the log", make: notify.New, defaults: notify.Defaults},
+	"webhook":     {Kind: "notification", About: "posts messages to a URL, Slack or Teams", make: webhook.New, defaults: webhook.Defaults},
+	"email":       {Kind: "notification", About: "mails messages, each or in a digest", make: email.New, defaults: email.Defaults},
+	"archive":     {Kind: "output", About: "keeps events and alerts in compressed files", make: archive.New, defaults: archive.Defaults},
 }
 
 // Names are the bundled plugins, sorted.

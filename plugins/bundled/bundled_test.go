@@ -15,7 +15,7 @@ import (
 )
 
 func TestNames(t *testing.T) {
-	want := []string{"cel", "demo", "file", "incidents", "notify", "syslog"}
+	want := []string{"archive", "cel", "demo", "email", "file", "geolocation", "http", "incidents", "notify", "syslog", "webhook"}
 	if got := Names(); !slices.Equal(got, want) {
 		t.Errorf("names: %v", got)
 	}

@@ -35,8 +35,8 @@ func newAlert(r *rule, e *pb.Event, history []*pb.Event, now time.Time, maxEvent
 	if p.Adversary == "target" {
 		a.Adversary, a.Target = e.Target, e.Origin
 	}
-	a.ImpactScore = max(p.Impact.GetConfidentiality(), p.Impact.GetIntegrity(), p.Impact.GetAvailability())
-	a.Severity = severities[min(int(a.ImpactScore), len(severities)-1)]
+	a.ImpactScore = impactScore(p)
+	a.Severity = severityOf(a.ImpactScore)
 
 	// The history comes newest first.
 	n, room := 0, maxBytes
@@ -52,3 +52,10 @@ func newAlert(r *rule, e *pb.Event, history []*pb.Event, now time.Time, maxEvent
 	a.Events = append(a.Events, e)
 	return a
 }
+
+// impactScore is the largest of a rule's three impacts.
+func impactScore(r *pb.Rule) uint32 {
+	return max(r.Impact.GetConfidentiality(), r.Impact.GetIntegrity(), r.Impact.GetAvailability())
+}
+
+func severityOf(score uint32) string { return severities[min(int(score), len(severities)-1)] }

@@ -5,11 +5,10 @@ import (
 	"errors"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/epmesh/epmesh/bridge"
 	"github.com/epmesh/epmesh/config"
-	"github.com/epmesh/epmesh/node/expr"
 	"github.com/epmesh/epmesh/plugins"
 	"github.com/epmesh/epmesh/plugins/internal/stamp"
 	pb "github.com/epmesh/epmesh/proto"
@@ -20,29 +19,21 @@ type analyzer struct {
 	plugins.Instance
 	settings
 
-	store store
-	set   atomic.Pointer[loadedSet]
-}
-
-// loadedSet is a rule set and what was found out with it.
-type loadedSet struct {
-	*ruleSet
-	kept sync.Map // data type -> bool: some search may ask for it
-}
-
-func (s *loadedSet) keeps(dataType string) bool {
-	if v, ok := s.kept.Load(dataType); ok {
-		return v.(bool)
-	}
-	keeps := s.ruleSet.keeps(dataType)
-	s.kept.Store(dataType, keeps)
-	return keeps
+	core
+	guard *guard
+	peers *bridge.Peers // nil where the history is this instance's alone
 }
 
 // Run serves until ctx ends and takes changed rules on meanwhile; the history
 // stays.
 func (a *analyzer) Run(ctx context.Context) error {
-	a.store = newMemory(limits{events: a.History.MaxEvents, bytes: a.History.MaxBytes, age: a.History.MaxAge.D()})
+	var err error
+	if a.store, err = openHistory(a.Instance, a.History); err != nil {
+		return err
+	}
+	a.prepare()
+	defer a.guard.close()
+	leave := a.join(ctx)
 	seen := a.stamp()
 	a.load()
 
@@ -51,7 +42,18 @@ func (a *analyzer) Run(ctx context.Context) error {
 	watching.Go(func() { a.watch(ctx, seen) })
 	defer watching.Wait()
 	defer cancel()
-	return plugins.Serve(ctx, plugins.Options{Name: a.Name, Dir: a.Dir, Logger: a.Logger, Analyze: a.analyze})
+	err = plugins.Serve(ctx, plugins.Options{Name: a.Name, Dir: a.Dir, Logger: a.Logger, Analyze: a.analyze})
+	cancel()
+	watching.Wait()
+	leave() // before the store: the others ask it
+	return errors.Join(err, a.store.Close())
+}
+
+// prepare gives the parts their settings.
+func (a *analyzer) prepare() {
+	a.log, a.alertEvents, a.alertBytes = a.Logger, a.AlertEvents, a.AlertBytes
+	a.breakers.settings = a.Breaker
+	a.guard = newGuard(a.Storm, a.Logger)
 }
 
 func (a *analyzer) rulesDir() string { return filepath.Join(a.Dir, a.Rules) }
@@ -80,87 +82,47 @@ func (a *analyzer) watch(ctx context.Context, seen [2]uint64) {
 func (a *analyzer) load() {
 	rules, report := config.LoadRules(a.rulesDir())
 	set, found := compileRules(rules, plugins.LoadConfig(a.Dir))
-	for _, p := range append(report, found...) {
+	report = append(report, found...)
+	for _, p := range report {
 		if p.Severity == config.Error {
 			a.Logger.Error("rule left out", "at", p.Position.String(), "problem", p.Message, "hint", p.Hint)
 		} else {
 			a.Logger.Warn("rule", "at", p.Position.String(), "problem", p.Message, "hint", p.Hint)
 		}
 	}
-	a.store.watch(set.terms, set.others)
-	a.set.Store(&loadedSet{ruleSet: set})
-	a.Logger.Info("rules loaded", "rules", set.count, "left out", len(report.Errors())+len(found.Errors()), "folder", a.rulesDir())
+	for _, r := range set.carryOver(a.set.Load(), report) {
+		a.Logger.Warn("rule goes on as it was before the mistake", "rule", r.proto.Name, "at", r.at.String())
+	}
+	if err := a.use(set); err != nil {
+		a.Logger.Error("history does not take the paths of the rules; searches are slower", "error", err)
+	}
+	a.Logger.Info("rules loaded", "rules", set.count, "left out", len(report.Errors()), "folder", a.rulesDir())
 	if set.count == 0 {
 		a.Logger.Warn("there are no rules, so there will be no alerts", "folder", a.rulesDir())
 	}
 }
 
-// analyze holds one event against the rules of its data type.
-func (a *analyzer) analyze(_ context.Context, e *pb.Event, emit func(*pb.Alert) error) error {
-	set, now := a.set.Load(), time.Now()
-	// The event is kept before it is looked at, and looked at as if only what
-	// came before were there: of two at once each sees the other or is seen, and
-	// one that comes again sees what it saw.
-	var place uint64
-	if set.keeps(e.DataType) {
-		place = a.store.add(e, now)
+// analyze holds one event against the rules of its data type. What is answered
+// for an event comes in the same order each time: the alerts of rules, then what
+// there is to say about rules. An error is the history's: the event comes again.
+func (a *analyzer) analyze(ctx context.Context, e *pb.Event, emit func(*pb.Alert) error) error {
+	now := time.Now()
+	hits, broken, err := a.judge(ctx, e, now)
+	if err != nil {
+		return err
 	}
-	rules := set.byType[e.DataType]
-	if len(rules) == 0 {
-		return nil
+	hits, summaries := a.guard.pass(e, hits, now)
+	for _, h := range hits {
+		if err := emit(a.alert(h, e, now)); err != nil {
+			return err
+		}
 	}
-	doc := expr.FromEvent(e)
-	// Windows end when the event came in, not when it is looked at: a backlog is
-	// judged as it would have been.
-	end := earlier(eventTime(e, now), now)
-	for _, r := range rules {
-		if set.isDisabled(r, e.TenantId) {
-			continue
-		}
-		history, holds, err := r.holds(doc, e, a.store, place, end, a.AlertEvents)
-		if err != nil {
-			a.failed(r, e, err)
-			continue
-		}
-		if holds {
-			if err := emit(newAlert(r, e, history, now, a.AlertEvents, a.AlertBytes)); err != nil {
+	for _, list := range [][]*pb.Alert{broken, summaries} {
+		for _, al := range list {
+			if err := emit(al); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
-}
-
-// holds evaluates a rule: its condition, then every search.
-func (r *rule) holds(doc expr.Doc, e *pb.Event, st store, place uint64, end time.Time, limit int) ([]*pb.Event, bool, error) {
-	if r.where != nil {
-		if ok, err := r.where.Eval(doc); err != nil || !ok {
-			return nil, false, err
-		}
-	}
-	var history []*pb.Event
-	seen := map[string]bool{e.Id: true}
-	for i := range r.searches {
-		hits, ok, err := r.searches[i].run(st, e, place, end, limit)
-		if err != nil || !ok {
-			return nil, false, err
-		}
-		for _, h := range hits {
-			if !seen[h.Id] {
-				seen[h.Id] = true
-				history = append(history, h)
-			}
-		}
-	}
-	return history, true, nil
-}
-
-// failed logs that a rule could not be evaluated, seldomer the more often it
-// happens. The event goes on to the other rules.
-func (a *analyzer) failed(r *rule, e *pb.Event, err error) {
-	n := r.failures.Add(1)
-	if n&(n-1) != 0 || errors.Is(err, context.Canceled) {
-		return
-	}
-	a.Logger.Warn("rule could not be evaluated", "rule", r.proto.Name, "at", r.at.String(), "event", e.Id, "failures", n, "error", err)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/epmesh/epmesh/config"
 	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/plugins"
+	"github.com/epmesh/epmesh/plugins/cel/history"
 	"github.com/epmesh/epmesh/plugins/enginetest"
 	pb "github.com/epmesh/epmesh/proto"
 	"github.com/hashicorp/go-hclog"
@@ -61,11 +62,12 @@ func compile(t testing.TB, text string) *analyzer {
 	}
 	a := &analyzer{
 		Instance: plugins.Instance{Logger: hclog.NewNullLogger()},
-		settings: settings{AlertEvents: 100, AlertBytes: 1 << 20},
-		store:    newMemory(limits{events: 1000, bytes: 1 << 20, age: time.Hour}),
+		settings: defaults(),
 	}
-	a.store.watch(set.terms, set.others)
-	a.set.Store(&loadedSet{ruleSet: set})
+	a.AlertBytes = 1 << 20
+	a.prepare()
+	a.store = history.NewMemory(history.Limits{Events: 1000, Bytes: 1 << 20, Age: time.Hour})
+	use(t, &a.core, set)
 	return a
 }
 
@@ -194,7 +196,7 @@ func TestSearches(t *testing.T) {
 
 func TestAlertIsBounded(t *testing.T) {
 	a := compile(t, bruteForce)
-	a.AlertEvents = 5
+	a.alertEvents = 5
 	for n := range 30 {
 		for _, al := range a.alerts(t, event(fmt.Sprint(n), "203.0.113.1", "failed")) {
 			if len(al.Events) > 6 || al.Events[len(al.Events)-1].Id != fmt.Sprint(n) {
@@ -202,48 +204,9 @@ func TestAlertIsBounded(t *testing.T) {
 			}
 		}
 	}
-	a.AlertEvents, a.AlertBytes = 100, 200
+	a.alertEvents, a.alertBytes = 100, 200
 	if al := a.alerts(t, event("x", "203.0.113.1", "failed")); len(al) != 1 || len(al[0].Events) > 3 {
 		t.Errorf("bytes: %v", al)
-	}
-}
-
-func TestMemoryIsBounded(t *testing.T) {
-	m := newMemory(limits{events: 100, bytes: 1 << 20, age: time.Minute})
-	m.watch([]string{"origin.ip"}, nil)
-	now := time.Now()
-	for n := range 1000 {
-		m.add(event(fmt.Sprint(n), fmt.Sprint(n%7), "failed"), now)
-	}
-	if len(m.ring) != 100 || len(m.ids) != 100 || len(m.places) != 7 {
-		t.Errorf("%d events, %d ids, %d values", len(m.ring), len(m.ids), len(m.places))
-	}
-	m.add(event("late", "x", "failed"), now.Add(2*time.Minute))
-	if len(m.ring) != 1 || len(m.places) != 1 {
-		t.Errorf("%d events are older than allowed", len(m.ring)-1)
-	}
-	m.limits.bytes = 5000
-	for n := range 100 {
-		m.add(event(fmt.Sprint("b", n), "y", "failed"), now.Add(2*time.Minute))
-	}
-	if m.bytes > 5000 || len(m.ring) > 12 {
-		t.Errorf("%d bytes in %d events", m.bytes, len(m.ring))
-	}
-	sum := 0
-	for i := range m.ring {
-		sum += m.ring[i].size
-	}
-	if sum != m.bytes {
-		t.Errorf("%d bytes counted, %d are there", m.bytes, sum)
-	}
-	m.watch([]string{"actionResult"}, []string{"origin.ip"})
-	all, err := config.ParseIndexPattern("*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	hits, total := m.search(query{index: all, with: []test{{path: "actionResult", text: "failed"}}}, 1<<62, 3, 1000)
-	if len(hits) != 3 || total != len(m.ring) {
-		t.Errorf("after watching other paths: %d hits of %d", len(hits), total)
 	}
 }
 
@@ -296,7 +259,7 @@ func TestDisabledRules(t *testing.T) {
 		t.Fatal(found.String())
 	}
 	a := compile(t, "[]")
-	a.set.Store(&loadedSet{ruleSet: set})
+	use(t, &a.core, set)
 	names := func(e *pb.Event) (names []string) {
 		for _, al := range a.alerts(t, e) {
 			names = append(names, al.Name)
@@ -392,9 +355,11 @@ func (b *lockedBuffer) String() string {
 
 func BenchmarkAnalyze(b *testing.B) {
 	a := compile(b, bruteForce)
-	a.store = newMemory(limits{events: 100_000, bytes: 64 << 20, age: time.Hour})
+	a.store = history.NewMemory(history.Limits{Events: 100_000, Bytes: 64 << 20, Age: time.Hour})
 	set := a.set.Load()
-	a.store.watch(set.terms, set.others)
+	if err := a.store.Watch(history.Paths{Terms: set.terms, Words: set.words}); err != nil {
+		b.Fatal(err)
+	}
 	n := 0
 	b.ReportAllocs()
 	for b.Loop() {
@@ -403,4 +368,21 @@ func BenchmarkAnalyze(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// use and judged are those of a core whose history takes everything.
+func use(t testing.TB, c *core, set *ruleSet) {
+	t.Helper()
+	if err := c.use(set); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func judged(t testing.TB, c *core, e *pb.Event, now time.Time) ([]hit, []*pb.Alert) {
+	t.Helper()
+	hits, broken, err := c.judge(t.Context(), e, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hits, broken
 }

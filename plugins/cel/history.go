@@ -1,255 +1,97 @@
 package cel
 
 import (
-	"slices"
-	"sync"
+	"fmt"
+	"path/filepath"
+	"strings"
 	"time"
 
-	"github.com/epmesh/epmesh/config"
-	"github.com/epmesh/epmesh/plugins/internal/fields"
+	"github.com/epmesh/epmesh/plugins"
+	"github.com/epmesh/epmesh/plugins/cel/history"
 	pb "github.com/epmesh/epmesh/proto"
-	"google.golang.org/protobuf/proto"
 )
 
-// store keeps events for the searches of rules. It is an interface so that
-// something larger than memory can take its place.
-type store interface {
-	// add keeps an event and returns its place in the order of arrival. An event
-	// whose id is kept already is not kept twice: it has the place it had.
-	add(e *pb.Event, now time.Time) (place uint64)
-	// search returns events of arrival before the place that fit the query, the
-	// newest first, up to limit of them, and how many there are up to want.
-	search(q query, before uint64, limit, want int) (hits []*pb.Event, total int)
-	// watch says which paths queries will ask for.
-	watch(terms, others []string)
+// historySettings are plugins.<name>.history: what is kept for the searches of
+// rules, and where.
+type historySettings struct {
+	// Store is "disk" or "memory".
+	Store string `json:"store"`
+	// MaxAge is how long events are kept.
+	MaxAge plugins.Duration `json:"maxAge"`
+	// MaxBytes bounds the files of a store on disk.
+	MaxBytes int64 `json:"maxBytes"`
+	// Sync is "always", "never" or a duration: when what was added is on the disk
+	// itself.
+	Sync string `json:"sync"`
+	// SearchTime bounds one search in a store on disk.
+	SearchTime plugins.Duration `json:"searchTime"`
+	// Mesh asks the instances of other nodes; MeshWait bounds the wait for them, and
+	// MeshForget is how long one that has gone is named as missing.
+	Mesh       bool             `json:"mesh"`
+	MeshWait   plugins.Duration `json:"meshWait"`
+	MeshForget plugins.Duration `json:"meshForget"`
+	// Memory bounds a store in memory.
+	Memory historyMemory `json:"memory"`
 }
 
-// query is one history search with its placeholders filled in.
-type query struct {
-	index config.IndexPattern
-	since time.Time
-	with  []test
+type historyMemory struct {
+	MaxEvents int `json:"maxEvents"`
+	MaxBytes  int `json:"maxBytes"`
 }
 
-// limits bound a memory store.
-type limits struct {
-	events int
-	bytes  int
-	age    time.Duration
-}
-
-// kept is one event of a memory store. It holds the event in wire form, which is
-// a fraction of the decoded one, and the values that searches look at.
-type kept struct {
-	id       string
-	dataType string
-	time     time.Time // the event's own
-	arrived  time.Time
-	body     []byte
-	values   map[string]any
-	size     int
-}
-
-// memory is a store in memory: a ring in order of arrival, with the places of
-// the events that have a value, for each path that a term search asks for. The
-// oldest make room for the new.
-type memory struct {
-	limits limits
-
-	mu     sync.RWMutex
-	ring   []kept // ring[0] has the place first
-	first  uint64
-	bytes  int
-	ids    map[string]uint64
-	terms  []string
-	others []string
-	places map[term][]uint64 // ascending
-}
-
-// term is a path with a value's text; term searches compare texts.
-type term struct{ path, text string }
-
-func newMemory(l limits) *memory {
-	return &memory{limits: l, ids: map[string]uint64{}, places: map[term][]uint64{}}
-}
-
-func (m *memory) add(e *pb.Event, now time.Time) uint64 {
-	m.mu.RLock()
-	place, ok := m.ids[e.Id]
-	m.mu.RUnlock()
-	if ok {
-		return place
-	}
-	body, err := proto.Marshal(e)
-	if err != nil { // it was decoded from valid bytes
-		return m.next()
-	}
-	k := kept{id: e.Id, dataType: e.DataType, time: eventTime(e, now), arrived: now, body: body}
-
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if place, ok := m.ids[e.Id]; ok {
-		return place
-	}
-	m.fill(&k, e)
-	place = m.first + uint64(len(m.ring))
-	m.ring = append(m.ring, k)
-	m.bytes += k.size
-	m.ids[k.id] = place
-	m.link(&k, place)
-	for len(m.ring) > 1 && (len(m.ring) > m.limits.events || m.bytes > m.limits.bytes || now.Sub(m.ring[0].arrived) > m.limits.age) {
-		m.evict()
-	}
-	return place
-}
-
-func (m *memory) next() uint64 {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return m.first + uint64(len(m.ring))
-}
-
-// skew is how far ahead of this clock an event's time may be.
-const skew = time.Minute
-
-// overhead is what an entry costs beside its bytes, about.
-const overhead = 300
-
-// fill reads the watched values of an event.
-func (m *memory) fill(k *kept, e *pb.Event) {
-	k.values = map[string]any{}
-	k.size = len(k.body) + overhead
-	for _, list := range [][]string{m.terms, m.others} {
-		for _, path := range list {
-			if v := fields.Get(e, path); v != nil {
-				k.values[path] = v
-				k.size += len(path) + 48
-			}
-		}
+func defaultHistory() historySettings {
+	return historySettings{
+		Store: "disk", MaxAge: plugins.Duration(7 * 24 * time.Hour), MaxBytes: 2 << 30, Sync: "always",
+		SearchTime: plugins.Duration(5 * time.Second),
+		Mesh:       true, MeshWait: plugins.Duration(500 * time.Millisecond), MeshForget: plugins.Duration(15 * time.Minute),
+		Memory: historyMemory{MaxEvents: 200_000, MaxBytes: 64 << 20},
 	}
 }
 
-func (m *memory) link(k *kept, place uint64) {
-	for _, path := range m.terms {
-		for text := range texts(k.values[path]) {
-			t := term{path, text}
-			m.places[t] = append(m.places[t], place)
-		}
-	}
+// check tells bad what is wrong, as settings.check has it.
+func (s historySettings) check(bad func(name string, ok bool, got any, want string)) {
+	bad("history.store", s.Store == "disk" || s.Store == "memory", fmt.Sprintf("%q", s.Store), "disk or memory")
+	bad("history.maxAge", s.MaxAge.D() >= time.Second, s.MaxAge, "1s or more")
+	bad("history.maxBytes", s.MaxBytes >= history.MinBytes && s.MaxBytes <= history.MaxBytes, s.MaxBytes,
+		fmt.Sprintf("%d (64 MiB) to %d (32 GiB)", history.MinBytes, int64(history.MaxBytes)))
+	_, err := s.sync()
+	bad("history.sync", err == nil, fmt.Sprintf("%q", s.Sync), "always, never, or a duration from 10ms, such as 1s")
+	bad("history.searchTime", s.SearchTime.D() >= 10*time.Millisecond && s.SearchTime.D() <= time.Minute, s.SearchTime, "10ms to 1m")
+	bad("history.meshWait", s.MeshWait.D() >= 10*time.Millisecond && s.MeshWait.D() <= 10*time.Second, s.MeshWait, "10ms to 10s")
+	bad("history.meshForget", s.MeshForget.D() >= time.Second && s.MeshForget.D() <= 24*time.Hour, s.MeshForget, "1s to 24h")
+	bad("history.memory.maxEvents", s.Memory.MaxEvents >= 1, s.Memory.MaxEvents, "1 or more")
+	bad("history.memory.maxBytes", s.Memory.MaxBytes >= 1<<20, s.Memory.MaxBytes, "1048576 (1 MiB) or more")
 }
 
-// evict drops the oldest; its place is the first in every list that has it.
-func (m *memory) evict() {
-	k := &m.ring[0]
-	for _, path := range m.terms {
-		for text := range texts(k.values[path]) {
-			t := term{path, text}
-			if list := m.places[t]; len(list) > 1 {
-				m.places[t] = list[1:]
-			} else {
-				delete(m.places, t)
-			}
-		}
+func (s historySettings) sync() (time.Duration, error) {
+	switch s.Sync {
+	case "always":
+		return 0, nil
+	case "never":
+		return -1, nil
 	}
-	delete(m.ids, k.id)
-	m.bytes -= k.size
-	*k = kept{}
-	m.ring = m.ring[1:]
-	m.first++
+	d, err := time.ParseDuration(s.Sync)
+	if err == nil && d < 10*time.Millisecond {
+		err = fmt.Errorf("%s is too short", d)
+	}
+	return d, err
 }
 
-func (m *memory) watch(terms, others []string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if slices.Equal(m.terms, terms) && slices.Equal(m.others, others) {
-		return
+// openHistory opens the history of the plugin's instance.
+func openHistory(i plugins.Instance, s historySettings) (history.Store, error) {
+	if s.Store == "memory" {
+		return history.NewMemory(history.Limits{Events: s.Memory.MaxEvents, Bytes: s.Memory.MaxBytes, Age: s.MaxAge.D()}), nil
 	}
-	m.terms, m.others = terms, others
-	m.places = map[term][]uint64{}
-	m.bytes = 0
-	for i := range m.ring {
-		k := &m.ring[i]
-		e := new(pb.Event)
-		if proto.Unmarshal(k.body, e) == nil {
-			m.fill(k, e)
-		}
-		m.bytes += k.size
-		m.link(k, m.first+uint64(i))
+	if i.Name == "" || strings.ContainsAny(i.Name, `/\`) || i.Name == ".." {
+		return nil, fmt.Errorf("history: %q is no name for a folder", i.Name)
 	}
-}
-
-func (m *memory) search(q query, before uint64, limit, want int) (hits []*pb.Event, total int) {
-	var bodies [][]byte
-	m.mu.RLock()
-	for place := range m.candidates(q, before) {
-		k := &m.ring[place-m.first]
-		if k.arrived.Before(q.since.Add(-skew)) {
-			break // what is older is so too
-		}
-		if !q.index.Covers(k.dataType) || k.time.Before(q.since) || !fits(k, q.with) {
-			continue
-		}
-		total++
-		if len(bodies) < limit {
-			bodies = append(bodies, k.body)
-		}
-		if total >= max(limit, want) {
-			break
-		}
+	every, err := s.sync()
+	if err != nil {
+		return nil, fmt.Errorf("history.sync: %w", err)
 	}
-	m.mu.RUnlock()
-	for _, b := range bodies {
-		e := new(pb.Event)
-		if proto.Unmarshal(b, e) == nil {
-			hits = append(hits, e)
-		}
-	}
-	return hits, total
-}
-
-// candidates yields places, newest first: those of the rarest term, or all.
-func (m *memory) candidates(q query, before uint64) func(func(uint64) bool) {
-	var rarest []uint64
-	found := false
-	for _, t := range q.with {
-		if t.kind != isTerm || t.not || !slices.Contains(m.terms, t.path) {
-			continue
-		}
-		list := m.places[term{t.path, t.text}]
-		if !found || len(list) < len(rarest) {
-			rarest, found = list, true
-		}
-	}
-	return func(yield func(uint64) bool) {
-		if found {
-			end, _ := slices.BinarySearch(rarest, before)
-			for i, place := range slices.Backward(rarest[:end]) {
-				// A list that holds a value twice has its place twice.
-				if i+1 < end && rarest[i+1] == place {
-					continue
-				}
-				if !yield(place) {
-					return
-				}
-			}
-			return
-		}
-		end := min(before, m.first+uint64(len(m.ring)))
-		for place := end; place > m.first; place-- {
-			if !yield(place - 1) {
-				return
-			}
-		}
-	}
-}
-
-func fits(k *kept, with []test) bool {
-	for i := range with {
-		if !with[i].fits(k.values[with[i].path]) {
-			return false
-		}
-	}
-	return true
+	return history.Open(filepath.Join(i.Dir, "state", i.Name, "history"), history.Options{
+		MaxBytes: s.MaxBytes, MaxAge: s.MaxAge.D(), Sync: every, SearchTime: s.SearchTime.D(), Logger: i.Logger,
+	})
 }
 
 // eventTime is when the event says it came in; now where it says nothing.

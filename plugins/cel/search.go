@@ -1,13 +1,14 @@
 package cel
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/epmesh/epmesh/config"
+	"github.com/epmesh/epmesh/plugins/cel/history"
 	"github.com/epmesh/epmesh/plugins/internal/fields"
 	pb "github.com/epmesh/epmesh/proto"
 )
@@ -24,72 +25,10 @@ type search struct {
 // criterion is one line under with.
 type criterion struct {
 	path        string
-	kind        kind
+	match       bool
 	not         bool
 	value       string
 	placeholder string // the event's path that gives the value; "" for value
-}
-
-type kind int
-
-const (
-	isTerm kind = iota
-	isMatch
-)
-
-// test is a criterion with its value.
-type test struct {
-	path  string
-	kind  kind
-	not   bool
-	text  string
-	words []string // of a match
-}
-
-// fits tells whether a value, nil for none, passes.
-func (t *test) fits(v any) bool {
-	is := false
-	for text := range texts(v) {
-		if is = t.kind == isTerm && text == t.text || t.kind == isMatch && anyWord(text, t.words); is {
-			break
-		}
-	}
-	return is != t.not
-}
-
-// texts yields the values that a search compares: each of a list's, in one
-// form.
-func texts(v any) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		switch x := v.(type) {
-		case nil:
-		case []any:
-			for _, item := range x {
-				if !yield(fields.Text(item)) {
-					return
-				}
-			}
-		default:
-			yield(fields.Text(v))
-		}
-	}
-}
-
-// anyWord reports whether a text holds one of the words, which are in lower
-// case: a match search is one for words, as in a search engine.
-func anyWord(text string, words []string) bool {
-	for _, w := range wordsOf(text) {
-		for _, want := range words {
-			if w == want {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func wordsOf(text string) []string {
-	return strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' })
 }
 
 func newSearch(r *pb.SearchRequest, budget *int) (search, error) {
@@ -134,9 +73,9 @@ func newCriterion(e *pb.Expression) (criterion, error) {
 	case "must_not_term":
 		c.not = true
 	case "filter_match":
-		c.kind = isMatch
+		c.match = true
 	case "must_not_match":
-		c.kind, c.not = isMatch, true
+		c.match, c.not = true, true
 	default:
 		return c, fmt.Errorf("operator is %q, want filter_term, must_not_term, filter_match or must_not_match", e.Operator)
 	}
@@ -151,32 +90,22 @@ func newCriterion(e *pb.Expression) (criterion, error) {
 	return c, nil
 }
 
-// run searches on behalf of an event that has this place in the store.
-func (s *search) run(st store, e *pb.Event, place uint64, now time.Time, limit int) (hits []*pb.Event, ok bool, err error) {
-	q := query{index: s.index}
-	if s.within > 0 {
-		q.since = now.Add(-s.within)
+// run searches on behalf of an event. An error that is historyFailed is the
+// store's; others are the rule's.
+func (s *search) run(ctx context.Context, p *past) (hits []*pb.Event, ok bool, err error) {
+	q, err := p.query(s)
+	if err != nil {
+		return nil, false, err
 	}
-	for _, c := range s.with {
-		t := test{path: c.path, kind: c.kind, not: c.not, text: c.value}
-		if c.placeholder != "" {
-			v := fields.Get(e, c.placeholder)
-			if v == nil {
-				return nil, false, fmt.Errorf("{{.%s}}: the event has no such value", c.placeholder)
-			}
-			t.text = fields.Text(v)
-		}
-		if t.kind == isMatch {
-			t.words = wordsOf(t.text)
-		}
-		q.with = append(q.with, t)
+	r, err := p.find(ctx, s, q)
+	if err != nil {
+		return nil, false, &historyFailed{err}
 	}
-	hits, total := st.search(q, place, limit, s.count)
-	if total >= s.count {
-		return hits, true, nil
+	if r.Total >= s.count {
+		return r.Events, true, nil
 	}
 	for i := range s.or {
-		more, found, err := s.or[i].run(st, e, place, now, limit)
+		more, found, err := s.or[i].run(ctx, p)
 		if err != nil {
 			return nil, false, err
 		}
@@ -187,17 +116,46 @@ func (s *search) run(st store, e *pb.Event, place uint64, now time.Time, limit i
 	return nil, false, nil
 }
 
-// paths adds the paths that a search asks for.
-func (s *search) paths(terms, others map[string]bool) {
+// query is a search with the values of the event; an error is that it lacks one.
+func (p *past) query(s *search) (history.Query, error) {
+	q := history.Query{Index: s.index, Before: p.place, Limit: p.limit, Want: s.count}
+	if s.within > 0 {
+		q.Since = p.end.Add(-s.within)
+	}
 	for _, c := range s.with {
-		if c.kind == isTerm && !c.not {
-			terms[c.path] = true
+		w := history.Criterion{Path: c.path, Match: c.match, Not: c.not, Text: c.value}
+		if c.placeholder != "" {
+			v := fields.Get(p.event, c.placeholder)
+			if v == nil {
+				return q, fmt.Errorf("{{.%s}}: the event has no such value", c.placeholder)
+			}
+			w.Text = fields.Text(v)
+		}
+		q.With = append(q.With, w)
+	}
+	return q, nil
+}
+
+// historyFailed is an error of the store, which has nothing to do with the rule:
+// the event has to come again.
+type historyFailed struct{ cause error }
+
+func (e *historyFailed) Error() string { return e.cause.Error() }
+
+func (e *historyFailed) Unwrap() error { return e.cause }
+
+// paths adds the paths that a search asks for: those whose values are compared
+// whole, and those in which it looks for words.
+func (s *search) paths(terms, words map[string]bool) {
+	for _, c := range s.with {
+		if c.match {
+			words[c.path] = true
 		} else {
-			others[c.path] = true
+			terms[c.path] = true
 		}
 	}
 	for i := range s.or {
-		s.or[i].paths(terms, others)
+		s.or[i].paths(terms, words)
 	}
 }
 

@@ -56,24 +56,39 @@ func TestSameSeedSameLines(t *testing.T) {
 	}
 }
 
-func TestBruteForceComesWithinTwoSeconds(t *testing.T) {
+// An intrusion comes from one address, begins within a second and a half, takes
+// its steps in order and ends with a login and the data that it lets out, at any
+// rate of other traffic.
+func TestIntrusionIsOneStory(t *testing.T) {
+	steps := []*regexp.Regexp{
+		regexp.MustCompile(`"verdict":"deny".*"src":"(203\.0\.113\.\d+)"`),
+		regexp.MustCompile(`^\S+ (203\.0\.113\.\d+) - - .* 404 `),
+		regexp.MustCompile(`Failed password for .* from (203\.0\.113\.\d+) `),
+		regexp.MustCompile(`Accepted password for deploy from (203\.0\.113\.\d+) `),
+		regexp.MustCompile(`"verdict":"allow".*"dst":"(203\.0\.113\.\d+)","dport":443,"bytes":[2-9]\d{7}\b`),
+	}
 	for _, rate := range []float64{0, 1, 200, 5000} {
 		s := usual
 		s.Rate = rate
-		failed, accepted := map[string]int{}, false
-		from := regexp.MustCompile(`(Failed|Accepted) password for .* from (203\.0\.113\.\d+) `)
-		for _, l := range generate(s, 2*time.Second+500*time.Millisecond) {
-			m := from.FindStringSubmatch(l.text(time.Now()))
-			switch {
-			case m == nil:
-			case m[1] == "Failed" && l.at < 2*time.Second+500*time.Millisecond:
-				failed[m[2]]++
-			case m[1] == "Accepted" && failed[m[2]] >= 10:
-				accepted = true
+		addresses, counts, last := map[string]bool{}, make([]int, len(steps)), 0
+		for _, l := range generate(s, 20*time.Second) {
+			text := l.text(time.Now())
+			for i, step := range steps {
+				m := step.FindStringSubmatch(text)
+				if m == nil {
+					continue
+				}
+				if counts[i]++; i < last {
+					t.Errorf("rate %v: step %d after step %d", rate, i, last)
+				}
+				if len(addresses) == 0 && l.at > 1500*time.Millisecond {
+					t.Errorf("rate %v: began at %s", rate, l.at)
+				}
+				last, addresses[m[1]] = i, true
 			}
 		}
-		if len(failed) != 1 || !accepted {
-			t.Errorf("rate %v: failed %v, accepted %t", rate, failed, accepted)
+		if len(addresses) != 1 || counts[0] < 20 || counts[1] < 15 || counts[2] < 10 || counts[3] != 1 || counts[4] < 1 {
+			t.Errorf("rate %v: addresses %v, lines a step %v", rate, addresses, counts)
 		}
 	}
 }
@@ -122,7 +137,7 @@ func TestFilesLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	rules, report := config.ParseRules("demo.yml", text)
-	if len(report) > 0 || len(rules) != 4 {
+	if len(report) > 0 || len(rules) != 5 {
 		t.Errorf("%d rules\n%s", len(rules), report)
 	}
 }

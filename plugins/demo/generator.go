@@ -23,36 +23,19 @@ type generator struct {
 	count    uint64        // of background lines
 	plan     []line        // of attacks, by time
 	mistyped time.Duration // when a login of the background last failed
-	coming   []attack      // when each kind begins again
-}
-
-// attack is a kind of attack and when it comes next.
-type attack struct {
-	at   time.Duration
-	make func(g *generator, at time.Duration) []line
+	coming   time.Duration // when the next attack begins
 }
 
 func newGenerator(s settings) *generator {
-	g := &generator{settings: s, rng: rand.New(rand.NewPCG(s.Seed, 0x6570_6d65_7368))}
-	if s.Attacks {
-		first := s.FirstAttack.D()
-		g.coming = []attack{
-			{first, (*generator).bruteForce},
-			{first + s.Every.D()/4, (*generator).pathScan},
-			{first + s.Every.D()/2, (*generator).sweep},
-		}
-	}
-	return g
+	return &generator{settings: s, rng: rand.New(rand.NewPCG(s.Seed, 0x6570_6d65_7368)), coming: s.FirstAttack.D()}
 }
 
 // next returns the next line that is due before until.
 func (g *generator) next(until time.Duration) (line, bool) {
-	for i := range g.coming {
-		if a := &g.coming[i]; a.at <= until {
-			g.plan = append(g.plan, a.make(g, a.at)...)
-			slices.SortStableFunc(g.plan, func(a, b line) int { return int(a.at - b.at) })
-			a.at += g.Every.D()
-		}
+	if g.Attacks && g.coming <= until {
+		g.plan = append(g.plan, g.intrusion(g.coming)...)
+		slices.SortStableFunc(g.plan, func(a, b line) int { return int(a.at - b.at) })
+		g.coming += g.Every.D()
 	}
 	background := until + 1
 	if g.Rate > 0 {
@@ -74,7 +57,8 @@ func (g *generator) next(until time.Duration) (line, bool) {
 }
 
 // background is the day's work: mostly web requests, some logins, connections
-// through the firewall.
+// through the firewall, now and then a backup that is as large as what a thief
+// takes.
 func (g *generator) background(at time.Duration) line {
 	switch n := g.rng.IntN(100); {
 	case n < 60:
@@ -88,6 +72,9 @@ func (g *generator) background(at time.Duration) line {
 		return g.login(at, g.client(), pick(g, users), ok)
 	case n < 70:
 		return g.session(at)
+	}
+	if g.rng.IntN(100) == 0 {
+		return g.backup(at)
 	}
 	return g.connection(at)
 }

@@ -22,13 +22,20 @@ var (
 	refuse = []int{21, 22, 23, 25, 80, 110, 135, 139, 143, 443, 445, 993, 1433, 1521, 2375, 3306, 3389, 5432, 5900, 6379, 8080, 8443, 9200, 11211, 27017}
 )
 
-const firewall = "fw-1.example.com"
+const (
+	firewall = "fw-1.example.com"
+	// backups is the address of a storage service; no client has it.
+	backups = "198.51.100.254"
+)
 
 // client is somebody who belongs here, attacker somebody who does not.
-func (g *generator) client() string   { return fmt.Sprintf("198.51.100.%d", 1+g.rng.IntN(254)) }
+func (g *generator) client() string   { return fmt.Sprintf("198.51.100.%d", 1+g.rng.IntN(253)) }
 func (g *generator) attacker() string { return fmt.Sprintf("203.0.113.%d", 1+g.rng.IntN(254)) }
-func (g *generator) server() string   { return fmt.Sprintf("192.0.2.%d", 10+g.rng.IntN(len(servers))) }
+func (g *generator) server() string   { return serverIP(g.rng.IntN(len(servers))) }
 func (g *generator) port() int        { return 32768 + g.rng.IntN(28000) }
+
+// serverIP is the address of one of servers.
+func serverIP(i int) string { return fmt.Sprintf("192.0.2.%d", 10+i) }
 
 func (g *generator) status() int {
 	switch n := g.rng.IntN(1000); {
@@ -82,7 +89,11 @@ func (g *generator) session(at time.Duration) line {
 
 // request is a line of nginx in the combined format, the site before it.
 func (g *generator) request(at time.Duration, from, path string, status int) line {
-	host, site, agent, size := servers[g.rng.IntN(2)], pick(g, sites), pick(g, browsers), 200+g.rng.IntN(40000)
+	return g.requestTo(at, servers[g.rng.IntN(2)], from, path, status)
+}
+
+func (g *generator) requestTo(at time.Duration, host, from, path string, status int) line {
+	site, agent, size := pick(g, sites), pick(g, browsers), 200+g.rng.IntN(40000)
 	method := "GET"
 	if path == "/cart" || path == "/checkout" {
 		method = "POST"
@@ -111,6 +122,11 @@ type flow struct {
 
 func (g *generator) connection(at time.Duration) line {
 	return g.packet(at, flow{Rule: 10, Verdict: "allow", Proto: "tcp", Src: g.client(), SPort: g.port(), Dst: g.server(), DPort: pick(g, ports), Bytes: 400 + g.rng.IntN(90000)})
+}
+
+// backup is what the database sends to where its backups are kept.
+func (g *generator) backup(at time.Duration) line {
+	return g.packet(at, flow{Rule: 15, Verdict: "allow", Proto: "tcp", Src: serverIP(2), SPort: g.port(), Dst: backups, DPort: 443, Bytes: 20_000_000 + g.rng.IntN(60_000_000)})
 }
 
 func (g *generator) packet(at time.Duration, f flow) line {

@@ -36,15 +36,22 @@ type settings struct {
 	// Attacks can be turned off.
 	Attacks bool `json:"attacks"`
 	// FirstAttack is how long after the start the first one begins, Every how
-	// long after one the next of its kind.
+	// long after one the next begins, from another address.
 	FirstAttack plugins.Duration `json:"firstAttack"`
 	Every       plugins.Duration `json:"every"`
 	Tenant      string           `json:"tenant"`
 }
 
+// Defaults are the settings that count where the configuration says nothing.
+func Defaults() any { return defaults() }
+
+func defaults() settings {
+	return settings{Rate: 200, Seed: 1, Attacks: true, FirstAttack: plugins.Duration(time.Second), Every: plugins.Duration(time.Minute)}
+}
+
 // New makes the plugin from its settings.
 func New(i plugins.Instance) (plugins.Runner, error) {
-	s := settings{Rate: 200, Seed: 1, Attacks: true, FirstAttack: plugins.Duration(time.Second), Every: plugins.Duration(time.Minute)}
+	s := defaults()
 	if err := i.Settings(&s); err != nil {
 		return nil, err
 	}

@@ -140,7 +140,7 @@ func (e *Engine) Streams() int { e.mu.Lock(); defer e.mu.Unlock(); return e.stre
 // Wait waits until ok holds; it is asked after each change.
 func (e *Engine) Wait(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		e.mu.Lock()

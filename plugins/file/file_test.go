@@ -3,7 +3,6 @@ package file
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -145,7 +144,7 @@ func TestKilledReadsAgainWithTheSameIDs(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop()
-	before = []byte(strings.ReplaceAll(string(before), `"offset": 14`, `"offset": 4`))
+	before = []byte(strings.ReplaceAll(string(before), `"offset":14,"anchor":"`+hash([]byte("one\ntwo\nthree\n"))+`"`, `"offset":4,"anchor":"`+hash([]byte("one\n"))+`"`))
 	if err := os.WriteFile(state, before, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -173,12 +172,12 @@ func TestPositionMovesOnlyWithTheAck(t *testing.T) {
 	go func() { ended <- r.Run(ctx) }()
 	w.Wait(t, "both lines sent", func() bool { return len(w.Received()) == 2 })
 	for _, p := range r.state.all() {
-		if p.Offset != 0 {
+		if p := r.state.get(p); p.Offset != 0 {
 			t.Errorf("position is %d before an ack", p.Offset)
 		}
 	}
 	w.Hold(false)
-	w.Wait(t, "the position moves", func() bool { return r.state.all()[0].Offset == 8 })
+	w.Wait(t, "the position moves", func() bool { return r.state.get(r.state.all()[0]).Offset == 8 })
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
@@ -310,78 +309,6 @@ func TestBrokenPositions(t *testing.T) {
 	if err := <-ended; err == nil || !strings.Contains(err.Error(), "remove it") {
 		t.Errorf("run: %v", err)
 	}
-}
-
-func TestLines(t *testing.T) {
-	for _, test := range []struct {
-		text string
-		want []string
-		rest string
-	}{
-		{"a\nb\n", []string{"a", "b"}, ""},
-		{"a\r\n\nb", []string{"a", ""}, "b"},
-		{"0123456789\nx\n", []string{"0123456789", "x"}, ""},
-		{"0123456789abc\nx\n", []string{"0123456789", "abc", "x"}, ""},
-		{"0123456789abcdefghijklm", []string{"0123456789", "abcdefghij"}, "klm"},
-		{"012345678\u00e9a\n", []string{"012345678", "\u00e9a"}, ""},
-	} {
-		l := newLines(strings.NewReader(test.text), 0, 10)
-		var got []string
-		end := int64(0)
-		for {
-			line, err := l.next()
-			if err != nil {
-				break
-			}
-			if line.start != end {
-				t.Errorf("%q: a line begins at %d, the one before ended at %d", test.text, line.start, end)
-			}
-			end = line.end
-			got = append(got, string(line.text))
-		}
-		if !slices.Equal(got, test.want) {
-			t.Errorf("%q: %q, want %q", test.text, got, test.want)
-		}
-		if last := l.last(); string(last.text) != test.rest || last.end != int64(len(test.text)) {
-			t.Errorf("%q: rest %q to %d", test.text, last.text, last.end)
-		}
-	}
-}
-
-func FuzzLines(f *testing.F) {
-	f.Add([]byte("a\nb\r\n\nc"), uint8(3))
-	f.Fuzz(func(t *testing.T, data []byte, max uint8) {
-		bound := 8 + int(max)
-		l := newLines(&dribble{data: data}, 0, bound)
-		var all []byte
-		for {
-			line, err := l.next()
-			if err != nil {
-				line = l.last()
-				all = append(all, data[line.start:line.end]...)
-				break
-			}
-			if len(line.text) > bound {
-				t.Fatalf("a line of %d bytes, the bound is %d", len(line.text), bound)
-			}
-			all = append(all, data[line.start:line.end]...)
-		}
-		if string(all) != string(data) {
-			t.Fatalf("lines cover %q of %q", all, data)
-		}
-	})
-}
-
-// dribble reads three bytes at a time.
-type dribble struct{ data []byte }
-
-func (d *dribble) Read(p []byte) (int, error) {
-	if len(d.data) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, d.data[:min(3, len(d.data))])
-	d.data = d.data[n:]
-	return n, nil
 }
 
 func exists(path string) bool {

@@ -4,58 +4,72 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/epmesh/epmesh/plugins"
 )
 
 const (
-	// saveEvery is how often positions go to disk while lines flow. What is
+	// saveEvery is how often positions go to disk while records flow. What is
 	// read again after a crash is what was stored since.
 	saveEvery = time.Second
-	// renamedQuiet is how long a renamed or deleted file must have been quiet
-	// before it is let go: its writer may hold it open for a moment.
-	renamedQuiet = 5 * time.Second
+	// deletedQuiet and renamedQuiet are how long a file that is no more under its
+	// name must have been quiet before it is let go: its writer may hold it open.
+	deletedQuiet = 5 * time.Second
+	renamedQuiet = 5 * time.Minute
 	// closeWait is how long a stopping plugin waits for the last Acks.
-	closeWait = 3 * time.Second
+	closeWait = 1500 * time.Millisecond
+	// rescanPause is the least time between two looks at folders that changed.
+	rescanPause = 50 * time.Millisecond
+	// sweepEvery is the pause between two looks for logs whose file is gone.
+	sweepEvery = time.Minute
 )
 
-func compare[T cmp.Ordered](a, b T) int { return cmp.Compare(a, b) }
-
-// reader is the running plugin.
+// reader is the running plugin. One goroutine finds and reads the files, in
+// turns of a chunk.
 type reader struct {
 	plugins.Instance
 	settings
+	cutter cutter
 
 	in    *plugins.Input
 	state *state
 	tails map[fileKey]*tail
-	// retired holds files that are read to their end, and where that is, until
-	// the node has stored all of it.
-	retired map[fileKey]int64
+	// leaving are logs whose file was let go, until all that was sent is stored.
+	leaving  []*position
+	suspects map[fileKey]*suspect
 	// failed holds paths whose trouble was logged, until it is over.
 	failed map[string]string
+	buf    []byte
+	watch  *watch
+	// refused are copies that turned out to be none, with the log's generation.
+	refused map[fileKey]string
+	// families is an index of the state, made when it is needed.
+	families map[string][]*position
+	unsaved  bool // something must be on disk before more is read
+	again    bool // another scan may find more
 }
 
 // Run reads until ctx ends or, without follow, until all is read and stored.
 func (r *reader) Run(ctx context.Context) (err error) {
-	r.tails, r.retired, r.failed = map[fileKey]*tail{}, map[fileKey]int64{}, map[string]string{}
+	r.tails, r.suspects, r.failed = map[fileKey]*tail{}, map[fileKey]*suspect{}, map[string]string{}
+	r.refused = map[fileKey]string{}
 	if r.state, err = openState(filepath.Join(r.Dir, "state", r.Name, "positions.json")); err != nil {
 		return err
 	}
 	if r.in, err = plugins.NewInput(r.Sender()); err != nil {
 		return err
 	}
+	r.watch = newWatch(r.Logger)
+	defer r.watch.close()
 	defer func() {
 		for _, t := range r.tails {
-			t.f.Close()
+			t.close()
 		}
 	}()
 
@@ -88,225 +102,184 @@ func (r *reader) Run(ctx context.Context) (err error) {
 	if e := r.in.Close(end); e != nil {
 		r.Logger.Warn("stopped before the node stored all; it is read again at the next start", "error", e)
 	}
+	r.leave()
 	return errors.Join(err, r.state.save())
 }
 
-func (r *reader) send(ctx context.Context, id string, raw []byte, stored func()) error {
-	if len(raw) == 0 {
-		return nil
-	}
+func (r *reader) send(ctx context.Context, id, raw string, stored func()) error {
 	return r.in.SendFunc(ctx, &plugins.Log{
 		Id: id, DataType: r.DataType, DataSource: r.DataSource, TenantId: r.Tenant,
-		Timestamp: time.Now().UTC().Format(time.RFC3339Nano), Raw: text(raw),
+		Timestamp: time.Now().UTC().Format(time.RFC3339Nano), Raw: raw,
 	}, stored)
 }
 
-// readStdin sends standard input, which has no position to keep. A read that
-// waits cannot be broken off, so it is left behind when ctx ends.
-func (r *reader) readStdin(ctx context.Context) error {
-	if r.Stdin == nil {
-		return errors.New(`paths: "-" is given and there is no standard input`)
+// window is the buffer that files are read into, in turns.
+func (r *reader) window(n int) []byte {
+	if cap(r.buf) < n {
+		r.buf = make([]byte, n)
 	}
-	done := make(chan error, 1)
-	go func() {
-		in := newLines(r.Stdin, 0, r.MaxLine)
-		for {
-			l, err := in.next()
-			if errors.Is(err, io.EOF) {
-				done <- r.send(ctx, "", in.last().text, nil)
-				return
-			}
-			if err == nil {
-				err = r.send(ctx, "", l.text, nil)
-			} else {
-				err = fmt.Errorf("read standard input: %w", err)
-			}
-			if err != nil {
-				done <- err
-				return
-			}
-		}
-	}()
-	select {
-	case err := <-done:
-		if err == nil {
-			r.Logger.Info("standard input has ended")
-		}
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return r.buf[:n]
 }
 
 // readFiles looks for files and reads them in turn.
 func (r *reader) readFiles(ctx context.Context) error {
-	if err := r.openKnown(); err != nil {
+	if err := r.resumeAll(ctx); err != nil {
 		return err
 	}
-	saved, first := time.Now(), true
-	for {
-		if err := r.openNew(first); err != nil {
-			return err
-		}
-		first = false
-		progress := false
-		for _, t := range r.inOrder() {
-			more, err := t.read(ctx)
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if err != nil {
-				r.trouble(t.pos.Path, err)
-				r.drop(t)
-				continue
-			}
-			progress = progress || more
-			if err := r.retire(ctx, t); err != nil {
+	saved, swept, looked := time.Now(), time.Now(), time.Time{}
+	var changed map[string]bool // files to look at; nil means all
+	for first, scan := true, true; ; {
+		if scan {
+			r.watch.scanned()
+			if err := r.scan(ctx, first); err != nil {
 				return err
 			}
+			first, scan, looked, changed = false, false, time.Now(), nil
 		}
-		if !r.Follow && !progress {
-			return r.finishAll(ctx)
+		if err := r.saveCuts(); err != nil {
+			return err
+		}
+		progress, err := r.turn(ctx, changed)
+		if err != nil {
+			return err
+		}
+		if !r.Follow && !progress && !r.unsaved {
+			if !r.again && len(r.suspects) == 0 {
+				return r.finishAll(ctx)
+			}
+			scan = true
+			continue
 		}
 		if time.Since(saved) > saveEvery {
-			r.forgetRetired()
+			r.leave()
 			if err := r.state.save(); err != nil {
 				return err
 			}
 			saved = time.Now()
+			if saved.Sub(swept) > sweepEvery {
+				r.sweep()
+				swept = saved
+			}
 		}
-		if progress {
+		if progress || r.unsaved {
+			changed = map[string]bool{}
+			since := time.Since(looked)
+			scan = (r.watch.take(changed) || r.again) && since > rescanPause || since > r.Poll.D()
 			continue
 		}
-		timer := time.NewTimer(r.Poll.D())
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
+		if scan, changed, err = r.wait(ctx, looked); err != nil {
+			return err
 		}
 	}
 }
 
-// openKnown opens the files that were left unfinished, wherever they have been
-// renamed to meanwhile; what was rotated while the plugin was down is read first.
-func (r *reader) openKnown() error {
-	known := r.state.all()
-	slices.SortFunc(known, func(a, b position) int { return compare(a.Path, b.Path) })
-	for _, p := range known {
-		if p.Path == "" {
+// turn reads a chunk of each file that may have something, and reports whether
+// one had.
+func (r *reader) turn(ctx context.Context, changed map[string]bool) (progress bool, err error) {
+	for _, t := range r.inOrder() {
+		if changed != nil && !changed[t.path] && !t.more && t.archive == nil && !r.cutter.grouped() {
 			continue
 		}
-		names, _ := filepath.Glob(escapeGlob(p.Path) + "*")
-		found := false
-		for _, name := range names {
-			info, err := os.Stat(name)
-			if err != nil || keyOf(info) != p.key() {
-				continue
-			}
-			found = true
-			if r.tails[p.key()] == nil {
-				if err := r.open(name, false); err != nil {
-					return err
-				}
-			}
-			break
+		more, err := t.read(ctx)
+		if ctx.Err() != nil {
+			return progress, ctx.Err()
 		}
-		if !found {
-			r.Logger.Debug("a file is gone", "file", p.Path)
-			r.state.forget(p.key())
+		progress = progress || more || t.more
+		switch {
+		case err == nil:
+			continue
+		case t.archive != nil && errors.Is(err, io.EOF):
+			r.state.endArchive(t.pos, t.size, true)
+			r.Logger.Info("compressed file is read", "file", t.path)
+			r.drop(t)
+		case errors.Is(err, errReplaced):
+			err = r.replaced(t)
+			if err != nil {
+				return progress, err
+			}
+		default:
+			if t.archive != nil {
+				r.state.endArchive(t.pos, t.size, false)
+			}
+			r.trouble(t.path, err)
+			r.drop(t)
 		}
+		r.again, progress = true, true
 	}
-	return nil
+	return progress, nil
 }
 
-// openNew opens files that match and are not open.
-func (r *reader) openNew(first bool) error {
-	for _, pattern := range r.Paths {
-		if pattern == "-" {
+// wait waits for a change or the next look at everything.
+func (r *reader) wait(ctx context.Context, looked time.Time) (scan bool, changed map[string]bool, err error) {
+	scanAt := looked.Add(r.Poll.D())
+	if r.again {
+		scanAt = looked.Add(min(r.Poll.D(), rescanPause))
+	} else if r.suspecting() {
+		scanAt = looked.Add(min(r.Poll.D(), suspectQuiet/10))
+	}
+	pause := time.Until(scanAt)
+	if r.cutter.grouped() {
+		pause = min(pause, r.Multiline.Flush.D()/2)
+	}
+	timer := time.NewTimer(max(0, pause))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.watch.wake:
+		changed = map[string]bool{}
+		scan = r.watch.take(changed)
+		if scan {
+			// Many changes of a folder make one look.
+			rest := time.NewTimer(max(0, time.Until(looked.Add(rescanPause))))
+			defer rest.Stop()
+			select {
+			case <-rest.C:
+			case <-ctx.Done():
+			}
+		}
+		return scan, changed, ctx.Err()
+	case <-ctx.Done():
+		return false, nil, ctx.Err()
+	}
+	return !time.Now().Before(scanAt), map[string]bool{}, nil
+}
+
+// saveCuts puts on disk what must be there before more is sent.
+func (r *reader) saveCuts() error {
+	if !r.unsaved {
+		return nil
+	}
+	r.unsaved = false
+	return r.state.save()
+}
+
+// leave lets the logs go of which all is stored that their file had.
+func (r *reader) leave() {
+	r.leaving = slices.DeleteFunc(r.leaving, func(p *position) bool {
+		if r.reads(p) {
+			return true // it is back
+		}
+		if st := r.state.get(p); st.Offset < st.sent {
+			return false
+		}
+		r.state.gone(p)
+		return true
+	})
+}
+
+// sweep notices which of the logs that are not open have no file any more, and
+// forgets those of which that is long ago.
+func (r *reader) sweep() {
+	for _, p := range r.state.all() {
+		st := r.state.get(p)
+		if st.Gone != 0 || r.tails[st.key()] != nil || slices.Contains(r.leaving, p) {
 			continue
 		}
-		names, _ := filepath.Glob(pattern)
-		if len(names) == 0 && !r.Follow {
-			r.trouble(pattern, errors.New("no such file"))
-		}
-		for _, name := range names {
-			info, err := os.Stat(name)
-			if err != nil || !info.Mode().IsRegular() || r.tails[keyOf(info)] != nil {
-				continue
-			}
-			if len(r.tails) >= maxFiles {
-				r.trouble(pattern, fmt.Errorf("more than %d files: make the glob narrower", maxFiles))
-				return nil
-			}
-			if err := r.open(name, first && r.From == "end"); err != nil {
-				return err
-			}
+		if info, err := os.Stat(st.Path); err != nil || keyOf(info) != st.key() {
+			r.state.gone(p)
 		}
 	}
-	return nil
-}
-
-// open adds a tail. Only trouble with the positions ends the plugin.
-func (r *reader) open(path string, atEnd bool) error {
-	t, err := r.openTail(path, atEnd)
-	if _, ok := errors.AsType[*os.PathError](err); ok && !strings.Contains(err.Error(), "positions") {
-		r.trouble(path, err)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	delete(r.failed, path)
-	r.tails[t.key] = t
-	r.Logger.Info("reading", "file", path, "offset", t.pos.Offset)
-	return nil
-}
-
-// retire lets go of a file that is no more under its name and has been quiet.
-func (r *reader) retire(ctx context.Context, t *tail) error {
-	info, err := os.Stat(t.pos.Path)
-	if err == nil && keyOf(info) == t.key {
-		return nil
-	}
-	if r.Follow && time.Since(t.quiet) < renamedQuiet {
-		return nil
-	}
-	if name, ok := r.wantedName(t.key); ok {
-		t.pos.Path = name
-		r.state.update(t.key, func(p *position) { p.Path = name })
-		return nil
-	}
-	r.Logger.Info("file was renamed or deleted and is read to its end", "file", t.pos.Path)
-	delete(r.tails, t.key)
-	err = t.finish(ctx)
-	r.retired[t.key] = t.sent
-	return err
-}
-
-// forgetRetired drops the positions of files that are done with.
-func (r *reader) forgetRetired() {
-	for key, end := range r.retired {
-		if p, ok := r.state.get(key); !ok || p.Offset >= end || r.tails[key] != nil {
-			delete(r.retired, key)
-			if ok && r.tails[key] == nil {
-				r.state.forget(key)
-			}
-		}
-	}
-}
-
-// wantedName is a name that the file has now and that the settings ask for.
-func (r *reader) wantedName(key fileKey) (string, bool) {
-	for _, pattern := range r.Paths {
-		names, _ := filepath.Glob(pattern)
-		for _, name := range names {
-			if info, err := os.Stat(name); err == nil && keyOf(info) == key {
-				return name, true
-			}
-		}
-	}
-	return "", false
+	r.state.forget(time.Now())
 }
 
 func (r *reader) finishAll(ctx context.Context) error {
@@ -320,22 +293,23 @@ func (r *reader) finishAll(ctx context.Context) error {
 }
 
 func (r *reader) inOrder() []*tail {
-	return slices.SortedFunc(maps.Values(r.tails), func(a, b *tail) int { return compare(a.pos.Path, b.pos.Path) })
+	return slices.SortedFunc(maps.Values(r.tails), func(a, b *tail) int { return cmp.Compare(a.path, b.path) })
 }
 
 func (r *reader) drop(t *tail) {
-	t.f.Close()
-	delete(r.tails, t.key)
+	t.close()
+	if r.tails[t.key] == t {
+		delete(r.tails, t.key)
+	}
 }
 
 // trouble logs an error with a file once, until it changes.
 func (r *reader) trouble(path string, err error) {
+	if len(r.failed) > maxFiles {
+		clear(r.failed)
+	}
 	if r.failed[path] != err.Error() {
 		r.failed[path] = err.Error()
 		r.Logger.Warn("cannot read", "file", path, "error", err)
 	}
-}
-
-func escapeGlob(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }

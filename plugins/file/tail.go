@@ -1,174 +1,294 @@
 package file
 
 import (
+	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
+	"slices"
 	"syscall"
 	"time"
 
 	"github.com/google/uuid"
 )
 
-// headSize is how much of a file's beginning tells it from another.
-const headSize = 1024
+// chunk is how much of one file is read before it is another's turn.
+const chunk = 256 << 10
 
-// fileKey is a file's place on the disk.
-type fileKey struct{ device, inode uint64 }
+// errReplaced says that a file does not hold any more what was read of it.
+var errReplaced = errors.New("the file holds something else now")
 
-func keyOf(info os.FileInfo) fileKey {
-	st := info.Sys().(*syscall.Stat_t)
-	return fileKey{uint64(st.Dev), st.Ino}
-}
+// errMoved says that another file is under the name by now.
+var errMoved = errors.New("the file was renamed since it was found")
 
-// tail reads one open file, under whatever name it has.
+// tail reads one open file, under whatever name it has. It keeps nothing of the
+// file but where it is: a record that is not whole yet is read again with what
+// follows it.
 type tail struct {
-	r     *reader
-	f     *os.File
-	key   fileKey
-	pos   position // as of opening; Offset and Head are the state's
-	lines *lines
-	// quiet is when a line was last read; a renamed file is read until that is a
-	// while ago.
-	quiet time.Time
-	// sent is where the last line ends that was sent.
-	sent int64
+	r    *reader
+	path string
+	key  fileKey
+	pos  *position
+	f    *os.File
+
+	off    int64  // where the first record begins that is not sent
+	anchor []byte // what stands before off
+	cuts   []int64
+	head   string // of the first headSize bytes
+	headed int64
+
+	size  int64     // at the last look
+	mtime time.Time // likewise
+	grew  time.Time // when it last had something new
+	more  bool      // the last look left something
+	named bool      // it is at its path
+
+	archive *archive // of a compressed file
 }
 
-// openTail opens a file where it was left, or anew. The generation of a new one
-// is on disk when openTail returns. atEnd skips what a new file already holds.
-func (r *reader) openTail(path string, atEnd bool) (*tail, error) {
-	f, err := os.Open(path)
+// openFile opens a regular file and nothing else: opening a pipe would wait for
+// its other end.
+func openFile(path string) (*os.File, os.FileInfo, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &os.PathError{Op: "open", Path: path, Err: errors.New("is no regular file")}
+	}
 	if err != nil {
 		f.Close()
+		return nil, nil, err
+	}
+	return f, info, nil
+}
+
+// openTail opens a file that holds a log, and takes that up where it was left.
+// errReplaced says that the file does not hold it.
+func (r *reader) openTail(path string, key fileKey, p *position) (*tail, error) {
+	f, info, err := openFile(path)
+	if err != nil {
 		return nil, err
 	}
-	t := &tail{r: r, f: f, key: keyOf(info), quiet: time.Now()}
-	kept, ok := r.state.get(t.key)
-	if ok && kept.Offset <= info.Size() && headOf(f, kept.HeadSize) == kept.Head {
-		t.pos = kept
-		if kept.Path != path {
-			r.state.update(t.key, func(p *position) { p.Path = path })
-		}
-	} else {
-		if ok {
-			r.Logger.Info("another file in the place of a known one, reading it whole", "file", path)
-			atEnd = false
-		}
-		t.pos = position{Path: path, Device: t.key.device, Inode: t.key.inode, Generation: newGeneration()}
-		if atEnd {
-			t.pos.Offset = info.Size()
-		}
-		t.pos.HeadSize = min(info.Size(), headSize)
-		t.pos.Head = headOf(f, t.pos.HeadSize)
-		if err := r.state.set(t.pos); err != nil {
-			f.Close()
-			return nil, err
-		}
+	st := r.state.get(p)
+	t := &tail{
+		r: r, path: path, key: key, pos: p, f: f, head: st.Head, headed: st.HeadSize, cuts: st.Cuts,
+		grew: time.Now(), named: true, more: true, size: -1,
 	}
-	if _, err := f.Seek(t.pos.Offset, io.SeekStart); err != nil {
+	off, anchor := st.reached()
+	t.off = off
+	if keyOf(info) != key {
 		f.Close()
-		return nil, err
+		return nil, errMoved
 	}
-	t.lines = newLines(f, t.pos.Offset, r.MaxLine)
+	if ext := compression(path); ext != "" {
+		if t.archive, err = openArchive(f, ext, off, anchor); err != nil {
+			f.Close()
+			return nil, fmt.Errorf("read %s: %w", path, err)
+		}
+		// An inode is soon another file's.
+		if t.archive.fill(headSize); !t.archive.beginsLike(st) {
+			t.close()
+			return nil, errReplaced
+		}
+		t.size, t.mtime = info.Size(), info.ModTime()
+		return t, nil
+	}
+	t.anchor = anchorAt(f, off)
+	if info.Size() < off || hash(t.anchor) != anchor || !t.sameHead() {
+		f.Close()
+		return nil, errReplaced
+	}
 	return t, nil
 }
 
-// read sends every whole line that is there and reports whether there was one.
+func (t *tail) close() {
+	if t.archive != nil {
+		t.archive.close()
+	}
+	t.f.Close()
+}
+
+// read sends the records that are there, up to a chunk, and reports whether
+// there was one.
 func (t *tail) read(ctx context.Context) (progress bool, err error) {
-	if err := t.checkTruncated(); err != nil {
-		return false, err
+	if t.archive != nil {
+		return t.readArchive(ctx)
 	}
-	t.growHead()
-	for {
-		l, err := t.lines.next()
-		if errors.Is(err, io.EOF) {
-			return progress, nil
-		}
-		if err != nil {
-			return progress, fmt.Errorf("read %s: %w", t.pos.Path, err)
-		}
-		progress = true
-		if err := t.send(ctx, l); err != nil {
-			return progress, err
-		}
-	}
-}
-
-// finish sends a last line without an end and closes the file.
-func (t *tail) finish(ctx context.Context) error {
-	defer t.f.Close()
-	return t.send(ctx, t.lines.last())
-}
-
-func (t *tail) send(ctx context.Context, l line) error {
-	t.quiet = time.Now()
-	if len(l.text) > 0 {
-		t.sent = l.end
-	}
-	key, generation := t.key, t.pos.Generation
-	id := uuid.NewSHA1(uuid.NameSpaceURL, fmt.Appendf(nil, "epmesh-file:%s:%d", generation, l.start))
-	return t.r.send(ctx, id.String(), l.text, func() { t.r.state.stored(key, generation, l.end) })
-}
-
-// checkTruncated begins anew where the file has become shorter than what was
-// read of it, as copytruncate leaves it.
-func (t *tail) checkTruncated() error {
 	info, err := t.f.Stat()
 	if err != nil {
+		return false, err
+	}
+	size := info.Size()
+	if size != t.size || !info.ModTime().Equal(t.mtime) {
+		t.size, t.mtime, t.grew, t.more = size, info.ModTime(), time.Now(), true
+	}
+	if size < t.off {
+		return false, errReplaced
+	}
+	if !t.more {
+		return false, t.flush(ctx)
+	}
+	if t.mustKnow(size) {
+		return true, nil
+	}
+	t.more = false
+	for limit := int64(chunk); ; limit *= 4 {
+		at := t.off - int64(len(t.anchor))
+		b := t.r.window(len(t.anchor) + int(min(size-t.off, limit)))
+		n, err := t.f.ReadAt(b, at)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return progress, fmt.Errorf("read %s: %w", t.path, err)
+		}
+		// Only now, so that what was read before a truncation is known to be that.
+		if !bytes.HasPrefix(b[:n], t.anchor) || !t.sameHead() {
+			return progress, errReplaced
+		}
+		sent, err := t.emit(ctx, b[:n], len(t.anchor), grows)
+		progress = progress || sent > 0
+		if err != nil {
+			return progress, err
+		}
+		if left := size - t.off; sent > 0 || left <= limit || limit > int64(t.r.cutter.room()) {
+			t.more = sent > 0 && int64(sent)+left > limit
+			t.growHead(size)
+			return progress, nil
+		}
+	}
+}
+
+// emit sends the records of b, which begins with the anchor; the first record
+// begins at start. It returns how many bytes were sent.
+func (t *tail) emit(ctx context.Context, b []byte, start int, e ending) (sent int, err error) {
+	for from := start; ; {
+		size := t.cut(b[from:], e)
+		if size == 0 {
+			t.anchor = append(t.anchor[:0], b[max(0, from-anchorSize):from]...)
+			return from - start, nil
+		}
+		to := from + size
+		if raw := text(b[from:to]); raw != "" {
+			if err := t.send(ctx, raw, t.off, t.off+int64(size), hash(b[max(0, to-anchorSize):to])); err != nil {
+				t.anchor = append(t.anchor[:0], b[max(0, from-anchorSize):from]...)
+				return from - start, err
+			}
+		}
+		t.off += int64(size)
+		from = to
+	}
+}
+
+func (t *tail) cut(b []byte, e ending) int {
+	t.cuts = slices.DeleteFunc(t.cuts, func(cut int64) bool { return cut <= t.off })
+	if len(t.cuts) > 0 && t.cuts[0]-t.off <= int64(len(b)) {
+		return t.r.cutter.cut(b[:t.cuts[0]-t.off], final)
+	}
+	return t.r.cutter.cut(b, e)
+}
+
+func (t *tail) send(ctx context.Context, raw string, from, to int64, anchor string) error {
+	p, s := t.pos, t.r.state
+	id := uuid.NewSHA1(uuid.NameSpaceURL, fmt.Appendf(nil, "epmesh-file:%s:%d:%d:%s", p.Generation, from, to, raw))
+	if err := t.r.send(ctx, id.String(), raw, func() { s.stored(p, to, anchor) }); err != nil {
 		return err
 	}
-	if info.Size() >= t.lines.base {
-		return nil
-	}
-	t.r.Logger.Info("file was truncated, reading it from the beginning", "file", t.pos.Path)
-	t.pos.Generation, t.pos.Offset = newGeneration(), 0
-	t.pos.HeadSize = min(info.Size(), headSize)
-	t.pos.Head = headOf(t.f, t.pos.HeadSize)
-	if err := t.r.state.set(t.pos); err != nil {
-		return err
-	}
-	if _, err := t.f.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	t.lines = newLines(t.f, 0, t.r.MaxLine)
+	s.sent(p, to, anchor)
 	return nil
 }
 
-// growHead remembers more of the beginning of a file that was short when it was
-// opened.
-func (t *tail) growHead() {
-	if t.pos.HeadSize >= headSize {
-		return
+// flush ends a record of several lines that nothing was added to for a while.
+func (t *tail) flush(ctx context.Context) error {
+	if !t.r.cutter.grouped() || t.size <= t.off || time.Since(t.grew) < t.r.Multiline.Flush.D() {
+		return nil
 	}
-	info, err := t.f.Stat()
-	if err != nil || min(info.Size(), headSize) <= t.pos.HeadSize {
-		return
+	b := bytesAt(t.f, t.off, min(t.size-t.off, int64(t.r.cutter.room())))
+	if size := t.cut(b, paused); size > 0 {
+		return t.cutAt(t.off + int64(size))
 	}
-	t.pos.HeadSize = min(info.Size(), headSize)
-	t.pos.Head = headOf(t.f, t.pos.HeadSize)
-	t.r.state.update(t.key, func(p *position) { p.Head, p.HeadSize = t.pos.Head, t.pos.HeadSize })
+	return nil
 }
 
-// headOf is the hash of a file's first n bytes; "" where it has fewer.
-func headOf(f *os.File, n int64) string {
-	b := make([]byte, n)
-	if got, err := f.ReadAt(b, 0); int64(got) < n && err != nil {
-		return ""
+// cutAt writes down that a record ends there. It is sent when that is on disk:
+// read again after a crash it ends at the same place, whatever follows it then.
+func (t *tail) cutAt(end int64) error {
+	noted := false
+	t.r.state.change(t.pos, func(p *position) {
+		if noted = len(p.Cuts) < maxCuts; noted {
+			p.Cuts = append(p.Cuts, end)
+		}
+	})
+	if noted {
+		t.cuts = append(t.cuts, end)
+		t.more, t.r.unsaved = true, true
 	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:8])
+	return nil
 }
 
-// text is a line as a log holds it: what is not UTF-8 cannot travel and becomes
-// U+FFFD.
-func text(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }
+// sameHead reports whether the file still begins as it did.
+func (t *tail) sameHead() bool {
+	return t.headed == 0 || hash(bytesAt(t.f, 0, t.headed)) == t.head
+}
+
+// growHead remembers more of the file's beginning.
+func (t *tail) growHead(size int64) {
+	if min(size, headSize) > t.headed {
+		if b := headIn(bytesAt(t.f, 0, headSize)); int64(len(b)) > t.headed && hash(b[:t.headed]) == t.head {
+			t.setHead(b)
+		}
+	}
+}
+
+// mustKnow has more of the file's beginning on disk before more of it is sent, so
+// that after a crash a copy of it will be known.
+func (t *tail) mustKnow(size int64) bool {
+	before := t.headed
+	if before < evidence && size >= evidence || before < headSize && size >= headSize {
+		t.growHead(size)
+	}
+	if t.headed == before || t.headed < evidence {
+		return false
+	}
+	t.r.unsaved = true
+	return true
+}
+
+func (t *tail) setHead(b []byte) {
+	t.headed, t.head = int64(len(b)), hash(b)
+	t.r.state.change(t.pos, func(p *position) { p.Head, p.HeadSize = t.head, t.headed })
+}
+
+// finish sends what is left as a record and closes the file.
+func (t *tail) finish(ctx context.Context) error {
+	defer t.close()
+	for t.archive == nil {
+		progress, err := t.read(ctx)
+		if errors.Is(err, errReplaced) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if progress || t.more && len(t.cuts) > 0 {
+			if err := t.r.saveCuts(); err != nil {
+				return err
+			}
+			continue
+		}
+		if t.size <= t.off || slices.Contains(t.cuts, t.size) {
+			return nil
+		}
+		if err := t.cutAt(t.size); err != nil {
+			return err
+		}
+		if !t.more {
+			return nil // too many cuts wait for the node; the end is read again at the next start
+		}
+		if err := t.r.saveCuts(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -40,10 +40,3 @@ func (l *lru[V]) put(key string, value V) {
 		delete(l.items, last.Value.(*pair[V]).key)
 	}
 }
-
-func (l *lru[V]) remove(key string) {
-	if e, ok := l.items[key]; ok {
-		l.order.Remove(e)
-		delete(l.items, key)
-	}
-}

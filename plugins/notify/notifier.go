@@ -7,14 +7,12 @@ import (
 
 	"github.com/epmesh/epmesh/plugins"
 	pb "github.com/epmesh/epmesh/proto"
-	"github.com/hashicorp/go-hclog"
 )
 
 // notifier is the running plugin.
 type notifier struct {
 	plugins.Instance
-	settings
-	deliver func(context.Context, *pb.Message) error
+	Settings
 }
 
 // Run serves until ctx ends.
@@ -22,18 +20,10 @@ func (n *notifier) Run(ctx context.Context) error {
 	return plugins.Serve(ctx, plugins.Options{Name: n.Name, Dir: n.Dir, Logger: n.Logger, Notify: n.notify})
 }
 
-func (n *notifier) notify(ctx context.Context, m *pb.Message) error {
-	if len(n.Topics) > 0 && !slices.Contains(n.Topics, m.Topic) {
-		return nil
+func (n *notifier) notify(_ context.Context, m *pb.Message) error {
+	if len(n.Topics) == 0 || slices.Contains(n.Topics, m.Topic) {
+		n.Logger.Info(summary(m.Message), "topic", m.Topic, "message", m.Id, "at", m.Timestamp)
 	}
-	return n.deliver(ctx, m)
-}
-
-// printer writes messages to the log.
-type printer struct{ log hclog.Logger }
-
-func (p printer) print(_ context.Context, m *pb.Message) error {
-	p.log.Info(summary(m.Message), "topic", m.Topic, "message", m.Id, "at", m.Timestamp)
 	return nil
 }
 

@@ -15,16 +15,20 @@ type frames struct {
 	max int
 	cut int
 	buf []byte
+	// framing is counted, newline or, for any mixture, auto.
+	framing string
 }
 
-func newFrames(r io.Reader, max int) *frames {
-	return &frames{r: bufio.NewReaderSize(r, 16<<10), max: max}
+func newFrames(r io.Reader, max int, framing string) *frames {
+	return &frames{r: bufio.NewReaderSize(r, 16<<10), max: max, framing: framing}
 }
 
 // maxCount bounds the count of a frame, in digits.
 const maxCount = 8
 
-var errCount = errors.New(`a message begins with a digit and has no length: a counted message is "LENGTH SPACE MESSAGE", any other begins with "<"`)
+var errUncounted = errors.New("a message has no length before it: the listener's framing is counted")
+
+var errCount = errors.New(`a message begins with a digit and has no length: a counted message is "LENGTH SPACE MESSAGE", any other begins with "<"; the framing newline takes lines that begin with digits`)
 
 // next returns the next message, which may be empty; it is valid until the next
 // call. A stream that ends inside a message gives what there is of it, then
@@ -34,7 +38,15 @@ func (f *frames) next() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b[0] >= '1' && b[0] <= '9' {
+	digit := b[0] >= '1' && b[0] <= '9'
+	switch {
+	case f.framing == "counted" && (b[0] == '\n' || b[0] == '\r'):
+		// Some senders end a counted message with a line end besides.
+		_, err := f.r.Discard(1)
+		return nil, err
+	case f.framing == "counted" && !digit:
+		return nil, errUncounted
+	case digit && f.framing != "newline":
 		return f.counted()
 	}
 	return f.delimited()

@@ -1,10 +1,12 @@
 package syslog
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
-	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,7 +21,7 @@ const (
 	// any.
 	reportEvery = 10 * time.Second
 	// closeWait is how long a stopping plugin waits for the last Acks.
-	closeWait = 3 * time.Second
+	closeWait = 800 * time.Millisecond
 )
 
 // server is the running plugin.
@@ -27,52 +29,60 @@ type server struct {
 	plugins.Instance
 	settings
 
-	in      *plugins.Input
-	dropped atomic.Uint64 // UDP messages for which there was no room
+	in   *plugins.Input
+	turn sync.Mutex // of streams, to wait for the node
+	udp  []*udpSocket
+
+	dropped atomic.Uint64 // datagrams for which there was no room
 	cut     atomic.Uint64 // messages over MaxLine
-	refused atomic.Uint64 // TCP connections over MaxConnections
+	refused atomic.Uint64 // connections over MaxConnections
+}
+
+// bound is an address that is listened on.
+type bound struct {
+	listener
+	address string
+	work    func(context.Context) error
+	close   func() error
 }
 
 // Run listens until ctx ends. All addresses are bound before it takes anything,
 // and each is announced by one line in the log, "listening" with network and
 // address.
 func (s *server) Run(ctx context.Context) error {
-	var open []func(context.Context) error
-	var closers []func() error
-	var addresses []net.Addr
+	var open []bound
+	closeAll := func() {
+		for _, b := range open {
+			_ = b.close()
+		}
+	}
 	for _, l := range s.Listeners {
-		addr, work, end, err := s.bind(l)
+		b, err := s.bind(l)
 		if err != nil {
-			for _, c := range closers {
-				c()
-			}
+			closeAll()
 			return fmt.Errorf("listen on %s %s: %w", l.Network, l.Listen, err)
 		}
-		open, closers, addresses = append(open, work), append(closers, end), append(addresses, addr)
+		open = append(open, b)
 	}
 	// In one go: who has seen one may count on all.
-	for i, l := range s.Listeners {
-		s.Logger.Info("listening", "network", l.Network, "address", addresses[i].String(), "dataType", l.DataType)
+	for _, b := range open {
+		s.Logger.Info("listening", "network", b.Network, "address", b.address, "dataType", b.DataType)
 	}
 	in, err := plugins.NewInput(s.Sender())
 	if err != nil {
-		for _, c := range closers {
-			c()
-		}
+		closeAll()
 		return err
 	}
 	s.in = in
 
 	group, gctx := errgroup.WithContext(ctx)
-	for _, work := range open {
-		group.Go(func() error { return work(gctx) })
+	for _, b := range open {
+		group.Go(func() error { return b.work(gctx) })
 	}
 	group.Go(func() error { return s.report(gctx) })
 	group.Go(func() error {
 		<-gctx.Done()
-		for _, c := range closers {
-			c()
-		}
+		closeAll()
 		return nil
 	})
 	err = group.Wait()
@@ -82,121 +92,67 @@ func (s *server) Run(ctx context.Context) error {
 	end, done := context.WithTimeout(context.Background(), closeWait)
 	defer done()
 	if e := in.Close(end); e != nil {
-		s.Logger.Warn("messages lost at the end", "error", e)
+		s.Logger.Warn("stopped before the node stored all", "error", e)
 	}
 	s.tell()
 	return err
 }
 
-// bind opens one address and returns what serves it and what closes it.
-func (s *server) bind(l listener) (addr net.Addr, work func(context.Context) error, end func() error, err error) {
-	if l.Network == "udp" {
+// bind opens one address.
+func (s *server) bind(l listener) (bound, error) {
+	b := bound{listener: l}
+	switch l.Network {
+	case "udp":
 		addr, err := net.ResolveUDPAddr("udp", l.Listen)
 		if err != nil {
-			return nil, nil, nil, err
+			return b, err
 		}
 		conn, err := net.ListenUDP("udp", addr)
 		if err != nil {
-			return nil, nil, nil, err
+			return b, err
 		}
 		// Best effort: the kernel gives what net.core.rmem_max allows.
 		_ = conn.SetReadBuffer(8 << 20)
-		return conn.LocalAddr(), func(ctx context.Context) error { return s.serveUDP(ctx, conn, l.DataType) }, conn.Close, nil
+		s.udp = append(s.udp, &udpSocket{inode: socketInode(conn)})
+		b.address, b.close = conn.LocalAddr().String(), conn.Close
+		b.work = func(ctx context.Context) error { return s.serveUDP(ctx, conn, l) }
+	case "unixgram":
+		conn, err := listenUnix(l.Listen, l.Mode)
+		if err != nil {
+			return b, err
+		}
+		b.address = l.Listen
+		b.close = func() error { return errors.Join(conn.Close(), os.Remove(l.Listen)) }
+		b.work = func(ctx context.Context) error { return s.serveUnix(ctx, conn, l) }
+	default:
+		var certs *certificates
+		if l.Network == "tls" {
+			var err error
+			if certs, err = newCertificates(l.TLS, s.Logger); err != nil {
+				return b, err
+			}
+		}
+		ln, err := net.Listen("tcp", l.Listen)
+		if err != nil {
+			return b, err
+		}
+		b.address, b.close = ln.Addr().String(), ln.Close
+		b.work = func(ctx context.Context) error { return s.serveStream(ctx, ln, l, certs) }
 	}
-	ln, err := net.Listen("tcp", l.Listen)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	return ln.Addr(), func(ctx context.Context) error { return s.serveTCP(ctx, ln, l.DataType) }, ln.Close, nil
+	return b, nil
 }
 
-// log makes a log of one message. The message is copied.
-func (s *server) log(msg []byte, from netip.AddrPort, dataType string) *plugins.Log {
+// log makes a log of one message, which is copied. from is its source where
+// neither the listener nor the header names one.
+func (s *server) log(msg []byte, l listener, from string) *plugins.Log {
 	raw := strings.ToValidUTF8(string(msg), "\uFFFD")
-	source := hostname(raw)
+	source := l.DataSource
 	if source == "" {
-		source = from.Addr().Unmap().String()
+		source = cmp.Or(hostname(raw), from)
 	}
 	return &plugins.Log{
-		DataType: dataType, DataSource: source, TenantId: s.Tenant, Raw: raw,
+		DataType: l.DataType, DataSource: source, TenantId: cmp.Or(l.Tenant, s.Tenant), Raw: raw,
 		Timestamp: time.Now().UTC().Format(time.RFC3339Nano),
-	}
-}
-
-// serveUDP reads as fast as messages come. What the node does not take in time
-// waits in a queue; what finds it full is dropped, for a UDP sender cannot be
-// told to wait.
-func (s *server) serveUDP(ctx context.Context, conn *net.UDPConn, dataType string) error {
-	queue := make(chan *plugins.Log, s.Queue)
-	var sending sync.WaitGroup
-	sending.Go(func() {
-		for log := range queue {
-			if err := s.in.Send(ctx, log); err != nil {
-				if ctx.Err() == nil {
-					s.Logger.Error("message lost", "error", err)
-				}
-				s.dropped.Add(1)
-			}
-		}
-	})
-	defer sending.Wait()
-	defer close(queue)
-
-	buf := make([]byte, 64<<10)
-	for {
-		n, from, err := conn.ReadFromUDPAddrPort(buf)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return fmt.Errorf("read UDP: %w", err)
-		}
-		msg := trim(buf[:n])
-		if len(msg) > s.MaxLine {
-			msg = msg[:s.MaxLine]
-			s.cut.Add(1)
-		}
-		if len(msg) == 0 {
-			continue
-		}
-		select {
-		case queue <- s.log(msg, from, dataType):
-		default:
-			s.dropped.Add(1)
-		}
-	}
-}
-
-// serveTCP takes connections; each is read no faster than the node takes what
-// it brings.
-func (s *server) serveTCP(ctx context.Context, ln net.Listener, dataType string) error {
-	var conns sync.WaitGroup
-	defer conns.Wait()
-	room := make(chan struct{}, s.MaxConnections)
-	for {
-		conn, err := ln.Accept()
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return fmt.Errorf("accept TCP: %w", err)
-		}
-		select {
-		case room <- struct{}{}:
-		default:
-			s.refused.Add(1)
-			conn.Close()
-			continue
-		}
-		conns.Go(func() {
-			defer func() { <-room }()
-			stop := context.AfterFunc(ctx, func() { conn.Close() })
-			defer stop()
-			defer conn.Close()
-			if err := s.readConn(ctx, conn, dataType); err != nil && ctx.Err() == nil {
-				s.Logger.Warn("connection closed", "from", conn.RemoteAddr().String(), "error", err)
-			}
-		})
 	}
 }
 
@@ -216,13 +172,20 @@ func (s *server) report(ctx context.Context) error {
 
 func (s *server) tell() {
 	dropped, cut, refused := s.dropped.Swap(0), s.cut.Swap(0), s.refused.Swap(0)
+	var kernel uint64
+	for _, u := range s.udp {
+		kernel += u.lost()
+	}
+	if kernel > 0 {
+		s.Logger.Warn("UDP messages dropped by the system: they came faster than they were read; raise net.core.rmem_max", "dropped", kernel)
+	}
 	if dropped > 0 {
-		s.Logger.Warn("UDP messages dropped: the node takes logs slower than they come", "dropped", dropped)
+		s.Logger.Warn("datagrams dropped: the node takes logs slower than they come", "dropped", dropped)
 	}
 	if cut > 0 {
 		s.Logger.Warn("messages were cut to maxLine", "cut", cut, "maxLine", s.MaxLine)
 	}
 	if refused > 0 {
-		s.Logger.Warn("TCP connections refused: more than maxConnections", "refused", refused, "maxConnections", s.MaxConnections)
+		s.Logger.Warn("connections refused: more than maxConnections", "refused", refused, "maxConnections", s.MaxConnections)
 	}
 }

@@ -1,0 +1,285 @@
+package bridge_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/epmesh/epmesh/bridge"
+	"github.com/epmesh/epmesh/bridge/bridgetest"
+	"github.com/epmesh/epmesh/bridge/certs"
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+)
+
+// patient is how long tests of clusters wait: elections take seconds where the
+// machine is busy.
+const patient = 2 * time.Minute
+
+// logged keeps what is logged.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) has(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), text)
+}
+
+func (l *logged) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), text)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *logged) logger() hclog.Logger { return hclog.New(&hclog.LoggerOptions{Output: l}) }
+
+// eventually waits until ok.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for late := time.After(patient); !ok(); {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// member opens a bridge to a server of a cluster.
+func member(t *testing.T, s *bridge.Server, name string, replicas int, log hclog.Logger) *bridge.Bridge {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	b, err := bridge.Open(ctx, bridge.Options{Name: name, Server: s, Replicas: replicas, AckWait: 2 * time.Second, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	return b
+}
+
+func ensureAll(t *testing.T, nodes ...*bridge.Bridge) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	var all errgroup.Group
+	for _, b := range nodes {
+		all.Go(func() error {
+			_, err := b.Ensure(ctx, []bridge.Consumer{bridge.ParseConsumer(), bridge.AnalysisConsumer("a")})
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func clusterLog(i int) bridge.Item {
+	text := fmt.Appendf(nil, "log %d", i)
+	return bridge.Item{ID: bridge.NewID(text), Subject: bridge.LogSubject("t", "d"), Body: text}
+}
+
+func store(t *testing.T, b *bridge.Bridge, from, to int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	for i := from; i < to; i++ {
+		if err := b.Publish(ctx, clusterLog(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// take consumes until all logs up to n came.
+func take(t *testing.T, b *bridge.Bridge, n int) {
+	t.Helper()
+	ctx, stop := context.WithTimeout(t.Context(), patient)
+	defer stop()
+	var mu sync.Mutex
+	got := map[string]bool{}
+	err := b.Consume(ctx, bridge.Work{Consumer: bridge.ParseConsumer(), Handler: func(_ context.Context, it bridge.Item) ([]bridge.Item, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if got[string(it.Body)] = true; len(got) == n {
+			stop()
+		}
+		return nil, nil
+	}})
+	if err != nil || len(got) != n {
+		t.Fatalf("%d of %d logs came: %v", len(got), n, err)
+	}
+}
+
+// Three nodes that start one after the other, with TLS, become one cluster; all
+// make the streams at once. What is stored outlives the loss of any one server,
+// and a restart of all.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	c := bridgetest.NewCluster(t, 3, true, nil)
+	var log logged
+	first := c.Start(0)
+	opened := make(chan *bridge.Bridge, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patient)
+		defer cancel()
+		b, err := bridge.Open(ctx, bridge.Options{Name: "n1", Server: first, Replicas: 3, Logger: log.logger()})
+		if err != nil {
+			t.Error(err)
+		}
+		opened <- b
+	}()
+	eventually(t, "the first says for whom it waits", func() bool { return log.has("1 of 3 servers known (n1); no answer from 127.0.0.1:") })
+	second, third := c.Start(1), c.Start(2)
+	one := <-opened
+	if one == nil {
+		t.FailNow()
+	}
+	t.Cleanup(one.Close)
+	two, three := member(t, second, "n2", 3, nil), member(t, third, "n3", 3, nil)
+	ensureAll(t, one, two, three)
+	states, _, err := two.State(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range states {
+		if s.Replicas != 3 {
+			t.Errorf("%s has %d replicas", s.Name, s.Replicas)
+		}
+	}
+	if line, err := one.Durability(t.Context(), nil); err != nil || !strings.Contains(line, "the loss of 1 of them") {
+		t.Errorf("durability: %q, %v", line, err)
+	}
+	store(t, one, 0, 20)
+	three.Close()
+	c.Stop(2)
+	store(t, two, 20, 40)
+	two.Close()
+	one.Close()
+	c.Stop(0)
+	c.Stop(1)
+
+	servers := c.StartAll()
+	again := member(t, servers[2], "n3", 3, nil) // which was not there for the last twenty
+	ensureAll(t, again)
+	take(t, again, 40)
+}
+
+// A cluster that is too small for the replicas is waited for, and streams that
+// have fewer get them.
+func TestReplicasAreRaised(t *testing.T) {
+	t.Parallel()
+	c := bridgetest.NewCluster(t, 3, false, func(_ int, o *bridge.ServerOptions) { o.Cluster.Routes = o.Cluster.Routes[:2] })
+	servers := []*bridge.Server{c.Start(0), c.Start(1)}
+	low := member(t, servers[0], "n1", 1, nil)
+	ensureAll(t, low)
+	store(t, low, 0, 10)
+	var log logged
+	high := member(t, servers[1], "n2", 3, log.logger())
+	done := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	go func() {
+		_, err := high.Ensure(ctx, []bridge.Consumer{bridge.ParseConsumer()})
+		done <- err
+	}()
+	eventually(t, "it says that servers are missing", func() bool {
+		select {
+		case err := <-done:
+			t.Fatalf("it does not wait: %v\n%s", err, log.text.String())
+		default:
+		}
+		return log.has("2 of 2 servers known (n1, n2)")
+	})
+	c.Start(2)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	ensureAll(t, low) // whose setting is less, and takes nothing away
+	states, _, err := high.State(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range states {
+		if s.Replicas != 3 {
+			t.Errorf("%s has %d replicas", s.Name, s.Replicas)
+		}
+	}
+	take(t, high, 10)
+}
+
+// A server with a certificate of another CA does not join, and the others say
+// nothing to one without.
+func TestStrangersStayOut(t *testing.T) {
+	t.Parallel()
+	other := t.TempDir()
+	if _, err := certs.MakeCA(other, "other", time.Hour, false); err != nil {
+		t.Fatal(err)
+	}
+	c := bridgetest.NewCluster(t, 3, true, func(i int, o *bridge.ServerOptions) {
+		switch i {
+		case 1:
+			o.Cluster.TLS = bridgetest.Certificate(t, other, "n2", "127.0.0.1")
+		case 2:
+			o.Cluster.TLS = bridge.TLSFiles{}
+		}
+	})
+	servers := c.StartAll()
+	for i, s := range servers {
+		var log logged
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			b, err := bridge.Open(ctx, bridge.Options{Name: "n", Server: s, Logger: log.logger()})
+			if err == nil {
+				b.Close()
+			}
+			done <- err
+		}()
+		eventually(t, "it says that the others do not join", func() bool {
+			return log.has(fmt.Sprintf("1 of 3 servers known (n%d); all seeds answer", i+1))
+		})
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("n%d: %v", i+1, err)
+		}
+	}
+}
+
+func TestPlainRoutesBeyondThisMachineAreRefused(t *testing.T) {
+	for name, o := range map[string]bridge.ClusterOptions{
+		"listen": {Listen: ":0", Routes: []string{"127.0.0.1:1"}},
+		"route":  {Listen: "127.0.0.1:0", Routes: []string{"node-1:6222"}},
+	} {
+		for _, insecure := range []bool{false, true} {
+			o.Name, o.Insecure = "test", insecure
+			s, err := bridge.StartServer(bridge.ServerOptions{Name: "n", Dir: t.TempDir(), MaxPayload: 1 << 20, Cluster: o})
+			if err == nil {
+				s.Shutdown()
+			}
+			if refused := err != nil && strings.Contains(err.Error(), "need TLS"); refused == insecure {
+				t.Errorf("%s, insecure %v: %v", name, insecure, err)
+			}
+		}
+	}
+}
