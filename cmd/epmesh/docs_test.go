@@ -54,7 +54,7 @@ func TestDocs(t *testing.T) {
 			t.Errorf("%s: no example", name)
 		}
 		said := flagWord.FindAllString(section, -1)
-		if strings.Contains(name, "status") || strings.Contains(name, "tap") || strings.Contains(name, "dead") || strings.Contains(name, "prune") {
+		if strings.Contains(name, "status") || name == "epmesh top" || strings.Contains(name, "tap") || strings.Contains(name, "dead") || strings.Contains(name, "prune") || strings.Contains(name, "verify") || strings.HasPrefix(name, "epmesh config ") || name == "epmesh autoscale" {
 			said = append(said, shared...)
 		}
 		var has []string

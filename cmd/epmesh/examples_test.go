@@ -19,17 +19,22 @@ func TestExamples(t *testing.T) {
 	if !strings.Contains(stdout.String(), " 100%\n") || strings.Contains(stdout.String(), "changes nothing") || strings.Contains(stdout.String(), "note") {
 		t.Errorf("not all steps are run:\n%s", &stdout)
 	}
-	page, err := os.ReadFile("../../docs/testing-pipelines.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"sshd.yaml", "sshd_test.yml"} {
-		text, err := os.ReadFile("../../docs/examples/" + name)
+	for page, names := range map[string][]string{
+		"testing-pipelines.md": {"sshd.yaml", "sshd_test.yml"},
+		"writing-rules.md":     {"rules/ssh.yml", "rules_test.yml"},
+	} {
+		shown, err := os.ReadFile("../../docs/" + page)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(string(page), "```yaml\n"+string(text)+"```\n") {
-			t.Errorf("docs/testing-pipelines.md does not show %s as it is", name)
+		for _, name := range names {
+			text, err := os.ReadFile("../../docs/examples/" + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(string(shown), "```yaml\n"+string(text)+"```\n") {
+				t.Errorf("docs/%s does not show %s as it is", page, name)
+			}
 		}
 	}
 }

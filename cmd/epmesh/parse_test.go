@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -69,13 +71,43 @@ func read(t testing.TB, parts ...string) []byte {
 
 // TestParseCiscoASA compares what the command writes with what the reference
 // engine gave, every field, with the addresses' data from a plugin behind its
-// socket.
+// socket: a test double, and the bundled one as the command starts it, under the
+// name that the filter calls.
 func TestParseCiscoASA(t *testing.T) {
 	recorded := shared.Dir(t, "conformance", "cisco-asa")
-	dir := parseDir(t, map[string][]byte{
+	files := map[string][]byte{
 		"filter.yaml": read(t, recorded, "filter.yaml"), "patterns.yaml": read(t, recorded, "patterns.yaml"),
+	}
+	t.Run("double", func(t *testing.T) {
+		dir := parseDir(t, files)
+		serveGeolocation(t, recorded, dir, "com.utmstack.geolocation")
+		compareCiscoASA(t, recorded, func(in io.Reader, out io.Writer) (string, error) {
+			return parse(t, in, out, "--work-dir", dir, "--unknown")
+		})
 	})
-	serveGeolocation(t, recorded, dir, "com.utmstack.geolocation")
+	t.Run("bundled", func(t *testing.T) {
+		files := maps.Clone(files)
+		files["geo.yaml"] = fmt.Appendf(nil, "plugins:\n  com.utmstack.geolocation: {bundled: geolocation, require: true, folder: %q}\n", filepath.Join(recorded, "geolocation"))
+		dir := parseDir(t, files)
+		compareCiscoASA(t, recorded, func(in io.Reader, out io.Writer) (string, error) {
+			return parseProgram(t, in, out, "--work-dir", dir, "--plugins", "--unknown", "--log-level", "error")
+		})
+	})
+}
+
+// parseProgram runs epmesh parse as a process, which can start bundled plugins.
+func parseProgram(t testing.TB, in io.Reader, out io.Writer, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "epmesh", append([]string{"parse"}, args...)...)
+	var stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, &stderr
+	err := cmd.Run()
+	return stderr.String(), err
+}
+
+// compareCiscoASA puts the recorded logs through run, which is epmesh parse.
+func compareCiscoASA(t *testing.T, recorded string, run func(io.Reader, io.Writer) (string, error)) {
+	t.Helper()
 	var in bytes.Buffer
 	cases := map[string]string{}
 	decodeInto(t, read(t, recorded, "raw.json"), &struct{ Cases *map[string]string }{&cases})
@@ -91,9 +123,9 @@ func TestParseCiscoASA(t *testing.T) {
 	}
 	var out bytes.Buffer
 	logs := bytes.Clone(in.Bytes())
-	stderr, err := parse(t, &in, &out, "--work-dir", dir, "--unknown")
+	stderr, err := run(&in, &out)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatal(err, stderr)
 	}
 	if !strings.HasPrefix(stderr, "parsed 46 logs: 46 events (0 with errors), 0 dropped, 0 undecodable; ") || strings.Count(stderr, "\n") != 1 {
 		t.Errorf("summary: %s", stderr)

@@ -14,13 +14,16 @@ import (
 )
 
 type pluginCmd struct {
-	List pluginListCmd `cmd:"" help:"List the plugins that come with epmesh."`
-	Run  pluginRunCmd  `cmd:"" help:"Run one of them in this process."`
+	List  pluginListCmd  `cmd:"" help:"List the plugins that come with epmesh."`
+	Run   pluginRunCmd   `cmd:"" help:"Run one of them in this process."`
+	New   pluginNewCmd   `cmd:"" help:"Make a project for a new plugin."`
+	Check pluginCheckCmd `cmd:"" help:"Tell whether a plugin keeps the contract, without a mesh."`
 }
 
 func (pluginCmd) Help() string {
 	return `A node runs a bundled plugin wherever its pipeline files say
-plugins: {<name>: {bundled: NAME}}, as a process of its own.
+plugins: {<name>: {bundled: NAME}}, as a process of its own. Plugins of your own it runs from
+WORK_DIR/plugins.
 
 Example:
   epmesh plugin list`

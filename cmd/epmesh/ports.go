@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 const (
 	defaultSyslog = "127.0.0.1:5514"
+	defaultIngest = "127.0.0.1:7481"
 	// busyWait is how long a busy address is looked at again: the plugins of a
 	// node that was killed end within moments.
 	busyWait  = time.Second
@@ -25,6 +27,20 @@ func free(addr string) error {
 		return err
 	}
 	return l.Close()
+}
+
+// freeOne finds a port that is free over TCP, and returns the address with it.
+func freeOne(addr string) (string, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", fmt.Errorf("%q is no address: write host:port, such as %s", addr, defaultIngest)
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return net.JoinHostPort(host, port), errors.Join(err, l.Close())
 }
 
 // freeBoth finds a port that is free over TCP and UDP, and returns the address
@@ -72,18 +88,30 @@ func anyPort(addr string) string {
 	return net.JoinHostPort(host, "0")
 }
 
-// chooseSyslog finds the address to listen on for syslog. One that was asked for
-// must be free; in place of the default another may be taken, and note says so.
-func chooseSyslog(ctx context.Context, asked *string) (addr, note string, err error) {
+// logAddress is where a bundled input of up listens.
+type logAddress struct {
+	name     string // of the flag, and for people
+	standard string
+	find     func(addr string) (string, error) // the address with a free port
+}
+
+var (
+	syslogAddress = logAddress{"syslog", defaultSyslog, freeBoth}
+	ingestAddress = logAddress{"ingest", defaultIngest, freeOne}
+)
+
+// choose finds the address to listen on. One that was asked for must be free; in
+// place of the default another may be taken, and note says so.
+func (l logAddress) choose(ctx context.Context, asked *string) (addr, note string, err error) {
 	if asked != nil && *asked == "" {
 		return "", "", nil
 	}
-	want := defaultSyslog
+	want := l.standard
 	if asked != nil {
 		want = *asked
 	}
 	for end := time.Now().Add(busyWait); ; {
-		addr, err = freeBoth(want)
+		addr, err = l.find(want)
 		if err == nil || time.Now().After(end) || ctx.Err() != nil {
 			break
 		}
@@ -94,14 +122,14 @@ func chooseSyslog(ctx context.Context, asked *string) (addr, note string, err er
 	}
 	if err == nil || asked != nil {
 		if err != nil {
-			err = fmt.Errorf("syslog cannot listen on %s: %w; give another address with --syslog", want, err)
+			err = fmt.Errorf("%s cannot listen on %s: %w; give another address with --%s", l.name, want, err, l.name)
 		}
 		return addr, "", err
 	}
-	if addr, err = freeBoth(anyPort(want)); err != nil {
-		return "", "", fmt.Errorf("syslog finds no free port: %w; give an address with --syslog", err)
+	if addr, err = l.find(anyPort(want)); err != nil {
+		return "", "", fmt.Errorf("%s finds no free port: %w; give an address with --%s", l.name, err, l.name)
 	}
-	return addr, moved("syslog", want, addr), nil
+	return addr, moved(l.name, want, addr), nil
 }
 
 // choose keeps an address, unless it is the default and busy: then it is any

@@ -44,21 +44,21 @@ func TestChoose(t *testing.T) {
 func TestChooseSyslog(t *testing.T) {
 	for _, network := range []string{"tcp", "udp"} {
 		taken := busy(t, network)
-		if _, _, err := chooseSyslog(t.Context(), &taken); err == nil || !strings.Contains(err.Error(), "--syslog") {
+		if _, _, err := syslogAddress.choose(t.Context(), &taken); err == nil || !strings.Contains(err.Error(), "--syslog") {
 			t.Errorf("%s: a busy address that was asked for: %v", network, err)
 		}
 	}
 	any := "127.0.0.1:0"
-	addr, note, err := chooseSyslog(t.Context(), &any)
+	addr, note, err := syslogAddress.choose(t.Context(), &any)
 	if err != nil || note != "" || strings.HasSuffix(addr, ":0") || !strings.HasPrefix(addr, "127.0.0.1:") {
 		t.Errorf("got %q, %q, %v", addr, note, err)
 	}
 	off := ""
-	if addr, _, err := chooseSyslog(t.Context(), &off); err != nil || addr != "" {
+	if addr, _, err := syslogAddress.choose(t.Context(), &off); err != nil || addr != "" {
 		t.Errorf("got %q, %v", addr, err)
 	}
 	wrong := "5514"
-	if _, _, err := chooseSyslog(t.Context(), &wrong); err == nil {
+	if _, _, err := syslogAddress.choose(t.Context(), &wrong); err == nil {
 		t.Error("no error for an address without a port")
 	}
 }

@@ -27,6 +27,9 @@ func (c *pruneCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if err := mesh.partial(); err != nil {
+		return err
+	}
 	s := mesh.stage(c.Consumer)
 	switch {
 	case s == nil:

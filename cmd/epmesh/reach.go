@@ -43,6 +43,7 @@ func (f reachFlags) settings() (config.Settings, error) {
 		Override: func(s *config.Settings) {
 			if f.URL != "" || f.Context != "" {
 				s.NATS.URL, s.NATS.Context, s.NATS.Credentials = f.URL, f.Context, f.Creds
+				s.NATS.Durability = nil // the node's affair
 			}
 		},
 	})
@@ -103,6 +104,11 @@ func connect(ctx context.Context, o bridge.Options, wait time.Duration, where st
 
 func noNode(dir string) error {
 	return unreachablef("no node runs in %s: start one with epmesh up or epmesh node, or name another with --work-dir or --url", dir)
+}
+
+// noAnswer is the error of a mesh whose server is there and whose nodes are not.
+func noAnswer(where string) error {
+	return unreachablef("no node answers at %s: start one with epmesh node", where)
 }
 
 // whileConnected is a context that ends when the server has been away for too

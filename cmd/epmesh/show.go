@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,6 +24,9 @@ const (
 	activityEvery = 5 * time.Second
 	// reachPause is between two looks for the node's server.
 	reachPause = 50 * time.Millisecond
+	// repeatQuiet is how long a repeated alert must have been quiet to be shown
+	// again.
+	repeatQuiet = 10 * time.Second
 	// settleWait is how long addresses that are still missing are waited for.
 	settleWait = time.Second
 )
@@ -35,8 +39,10 @@ type show struct {
 	width    int
 	next     string // how a further command is given, with COMMAND in it
 
-	mu  sync.Mutex // one line at a time
-	out io.Writer
+	mu    sync.Mutex // one line at a time
+	out   io.Writer
+	cases casebook
+	told  map[string]time.Time // alerts that were shown, by what repeats have in common
 
 	addresses chan node.Addresses // from ready to run
 }
@@ -68,15 +74,17 @@ func (s *show) ready(at node.Addresses) { s.addresses <- at }
 // run shows what happens until ctx ends. Alerts are watched for before anything
 // can raise one, and shown once it has been said where the node listens.
 func (s *show) run(ctx context.Context) {
-	var alerts sync.WaitGroup
-	defer alerts.Wait()
+	var taps sync.WaitGroup
+	defer taps.Wait()
 	b := s.reach(ctx)
 	if b != nil {
 		defer b.Close()
 	}
 	started := make(chan struct{})
 	if b != nil && (s.cmd.Demo || !s.cmd.JSON) {
-		alerts.Go(func() { s.alerts(ctx, b, started) })
+		taps.Go(func() { s.tap(ctx, b, "alerts", started) })
+		taps.Go(func() { s.tap(ctx, b, "messages", started) })
+		taps.Go(func() { s.incidents(ctx) })
 	}
 	select {
 	case at := <-s.addresses:
@@ -163,14 +171,29 @@ func (s *show) own(ctx context.Context, b *bridge.Bridge) (node.Status, bool) {
 	return node.Status{}, false
 }
 
-// alerts shows alerts as they come.
-func (s *show) alerts(ctx context.Context, b *bridge.Bridge, started <-chan struct{}) {
+// tap shows alerts as they come, and keeps them and the messages for incidents.
+func (s *show) tap(ctx context.Context, b *bridge.Bridge, stage string, started <-chan struct{}) {
 	for ctx.Err() == nil {
-		_, err := b.Tap(ctx, bridge.TapFilter{Stage: "alerts"}, nil, func(i bridge.Tapped) bool {
+		_, err := b.Tap(ctx, bridge.TapFilter{Stage: stage}, nil, func(i bridge.Tapped) bool {
 			<-started
 			m, err := decode(i.Item.Subject, i.Item.ID, i.Item.Body)
-			if a, ok := m.(*pb.Alert); ok && err == nil && ctx.Err() == nil {
-				s.print(s.alert(a))
+			if err != nil || ctx.Err() != nil {
+				return true
+			}
+			switch m := m.(type) {
+			case *pb.Alert:
+				now := time.Now()
+				s.mu.Lock()
+				s.cases.alert(m, now)
+				show := s.cmd.JSON || s.fresh(m, now)
+				s.mu.Unlock()
+				if show {
+					s.print(s.alert(m))
+				}
+			case *pb.Message:
+				s.mu.Lock()
+				s.cases.message(m, time.Now())
+				s.mu.Unlock()
 			}
 			return true
 		})
@@ -181,6 +204,49 @@ func (s *show) alerts(ctx context.Context, b *bridge.Bridge, started <-chan stru
 			}
 		}
 	}
+}
+
+// fresh tells whether an alert says something new to who watches: a rule that
+// holds for one event after the other is shown once, until it was quiet. The
+// caller holds mu.
+func (s *show) fresh(a *pb.Alert, now time.Time) bool {
+	key := a.GetName() + "\x00" + cmp.Or(a.GetAdversary().GetIp(), sideName(a.GetAdversary()))
+	last, ok := s.told[key]
+	if s.told == nil || len(s.told) > maxCaseAlerts {
+		s.told = map[string]time.Time{}
+	}
+	s.told[key] = now
+	return !ok || now.Sub(last) > repeatQuiet
+}
+
+// incidents shows each incident once it is quiet.
+func (s *show) incidents(ctx context.Context) {
+	tick := time.NewTicker(incidentQuiet / 10)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			s.mu.Lock()
+			due := s.cases.due(now)
+			s.mu.Unlock()
+			for _, c := range due {
+				s.print(s.incident(c))
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *show) incident(c *caseFile) string {
+	if !s.cmd.JSON {
+		return c.text(s.width)
+	}
+	line, err := json.Marshal(map[string]*caseFile{"incident": c})
+	if err != nil {
+		return "" // cannot be: texts, numbers and times
+	}
+	return string(line)
 }
 
 func (s *show) alert(a *pb.Alert) string {

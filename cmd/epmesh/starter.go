@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path"
 	"path/filepath"
@@ -27,9 +28,11 @@ const (
 
 // starter is the configuration that up runs with if there is no other.
 type starter struct {
-	Syslog string // address, or empty for none
-	Demo   bool
-	Rate   float64 // logs a second of the demo
+	Syslog  string // address, or empty for none
+	Ingest  string // likewise, of the http plugin
+	Archive bool
+	Demo    bool
+	Rate    float64 // logs a second of the demo
 }
 
 func (s starter) text() []byte {
@@ -48,6 +51,25 @@ plugins:
       - {listen: %s, network: tcp, dataType: syslog}
 `, at, at)
 	}
+	if s.Ingest != "" {
+		fmt.Fprintf(&b, `  # Logs over HTTP: lines and JSON on /logs, or /logs/TYPE; OTLP on /v1/logs.
+  ingest:
+    bundled: http
+    listeners:
+      - listen: %s
+        dataType: app
+        paths: [{path: /logs}, {path: "/logs/{dataType}"}, {path: /v1/logs, format: otlp, sameBody: true}]
+`, strconv.Quote(s.Ingest))
+		if !loopback(s.Ingest) { // which somebody has asked for
+			b.WriteString("        insecure: true\n")
+		}
+	}
+	if s.Archive {
+		b.WriteString(`  # Events and alerts in compressed files, by tenant and day.
+  archive: {bundled: archive, keepBytes: 1000000000}
+  output: {order: [archive]}
+`)
+	}
 	if s.Demo {
 		fmt.Fprintf(&b, `  # Made-up traffic; demo.yaml and rules/demo.yml say what is done with it.
   demo:
@@ -59,13 +81,23 @@ plugins:
   cel: {bundled: cel}
   # Groups alerts by their source and sends a message for each.
   incidents: {bundled: incidents}
-  # Writes messages to the node's log; with url: it posts them instead.
-  notify: {bundled: notify}
+  # Writes messages to the node's log. webhook posts them, email mails them.
+  notify: {bundled: notify, topics: [incidents.new, incidents.update]}
   analysis: {order: [cel]}
   correlation: {order: [incidents]}
   notification: {order: [notify]}
 `)
 	return []byte(b.String())
+}
+
+// loopback reports whether an address is of this machine alone.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // workFolders are what a work dir has besides what the node makes; the user

@@ -19,6 +19,8 @@ func TestStarter(t *testing.T) {
 		"plain":     {Syslog: "127.0.0.1:5514"},
 		"ipv6":      {Syslog: "[::1]:5514"},
 		"no syslog": {},
+		"ingest":    {Ingest: "127.0.0.1:7481"},
+		"beyond":    {Ingest: "0.0.0.0:7481", Archive: true},
 		"demo":      {Syslog: "127.0.0.1:5514", Demo: true, Rate: 0.5},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -41,6 +43,12 @@ func TestStarter(t *testing.T) {
 			want := map[string]string{"cel": "cel", "incidents": "incidents", "notify": "notify"}
 			if s.Syslog != "" {
 				want["syslog"] = "syslog"
+			}
+			if s.Ingest != "" {
+				want["ingest"] = "http"
+			}
+			if s.Archive {
+				want["archive"] = "archive"
 			}
 			if s.Demo {
 				want["demo"] = "demo"

@@ -48,7 +48,10 @@ func (c *statusCmd) Run(a *app) error {
 			err = c.show(a.stdout, m)
 		}
 		if err == nil && len(m.Nodes) == 0 && !c.Watch {
-			err = unreachablef("no node answers at %s: start one with epmesh node", where)
+			err = noAnswer(where)
+		}
+		if err == nil && !c.Watch {
+			err = m.partial()
 		}
 		if err != nil && (!c.Watch || b.Connected()) {
 			return err

@@ -3,10 +3,13 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/epmesh/epmesh/bridge"
 	"github.com/epmesh/epmesh/config"
 	"github.com/epmesh/epmesh/node"
 )
@@ -19,11 +22,11 @@ func meshText(m meshJSON, now time.Time, width int) string {
 			parts = append(parts, text)
 		}
 	}
-	add(nodesText(m.Nodes, now, width))
+	add(nodesText(m, now, width))
 	add(pluginsText(m.Nodes, width))
-	add(stagesText(m.Stages, width))
+	add(stagesText(m.Stages, now, width))
 	add(streamsText(m, width))
-	add(notesText(m))
+	add(notesText(m, now))
 	return strings.Join(parts, "\n")
 }
 
@@ -48,24 +51,44 @@ func table(width int, rows [][]string) string {
 	return out.String()
 }
 
-func nodesText(nodes []node.Status, now time.Time, width int) string {
+func nodesText(m meshJSON, now time.Time, width int) string {
 	rows := [][]string{{"NODE", "STATE", "VERSION", "UP", "LOGS/S", "STREAMS", "HTTP"}}
-	for _, n := range nodes {
-		state := "ready"
-		if !n.Ready {
-			state = "not ready"
-		}
-		var rate float64
+	for _, n := range m.Nodes {
 		var streams int64
 		for _, in := range n.Input {
 			streams += in.Streams
-			if in.Kind == "log" {
-				rate = in.Rate
-			}
 		}
-		rows = append(rows, []string{n.Node, state, n.Version, age(now.Sub(n.Since)), rateText(rate), fmt.Sprint(streams), n.Addresses.HTTP})
+		rows = append(rows, []string{n.Node, readyText(n), n.Version, age(now.Sub(n.Since)), rateText(logRate(n)), fmt.Sprint(streams), n.Addresses.HTTP})
+	}
+	for _, p := range m.silent() {
+		rows = append(rows, []string{p.Node, silentText(p), p.Version, "", "", "", ""})
 	}
 	return table(width, rows)
+}
+
+func readyText(n node.Status) string {
+	if n.Ready {
+		return "ready"
+	}
+	return "not ready"
+}
+
+// silentText is the state of a node that gives no answer.
+func silentText(p bridge.NodePresence) string {
+	if p.Live {
+		return "no answer"
+	}
+	return "vanished"
+}
+
+// logRate is how many logs a second come in.
+func logRate(n node.Status) (rate float64) {
+	for _, in := range n.Input {
+		if in.Kind == "log" {
+			rate += in.Rate
+		}
+	}
+	return rate
 }
 
 func pluginsText(nodes []node.Status, width int) string {
@@ -92,6 +115,9 @@ func pluginNote(p node.PluginStatus) string {
 	if s := p.Socket; s != nil && s.Reason != "" {
 		add("%s", s.Reason)
 	}
+	if s := p.Socket; s != nil && s.Lane {
+		add("by lane")
+	}
 	if s := p.Process; s != nil {
 		for _, l := range s.Listening {
 			add("%s %s", l.Network, l.Address)
@@ -106,8 +132,8 @@ func pluginNote(p node.PluginStatus) string {
 	return strings.Join(notes, ", ")
 }
 
-func stagesText(stages []stageJSON, width int) string {
-	rows := [][]string{{"STAGE", "PLUGIN", "SERVED", "PENDING", "RATE/S", "IN", "OUT", "DROPPED", "DEAD", "RETRIED", "BUSY"}}
+func stagesText(stages []stageJSON, now time.Time, width int) string {
+	rows := [][]string{{"STAGE", "PLUGIN", "SERVED", "PENDING", "OLDEST", "RATE/S", "IN", "OUT", "DROPPED", "DEAD", "RETRIED", "BUSY"}}
 	for _, s := range stages {
 		pending := fmt.Sprint(s.Pending)
 		if s.Pending < 0 {
@@ -118,7 +144,7 @@ func stagesText(stages []stageJSON, width int) string {
 			served = "nobody"
 		}
 		rows = append(rows, []string{
-			s.Stage, s.Plugin, served, pending, rateText(s.Rate),
+			s.Stage, s.Plugin, served, pending, s.oldest(now), rateText(s.Rate),
 			fmt.Sprint(s.In), fmt.Sprint(s.Out), fmt.Sprint(s.Dropped), fmt.Sprint(s.Dead), fmt.Sprint(s.Retried), fmt.Sprint(s.InFlight),
 		})
 	}
@@ -138,7 +164,7 @@ func streamsText(m meshJSON, width int) string {
 }
 
 // notesText is what does not fit into a table and wants somebody's attention.
-func notesText(m meshJSON) string {
+func notesText(m meshJSON, now time.Time) string {
 	var b strings.Builder
 	note := func(format string, args ...any) { b.WriteString(printable(fmt.Sprintf(format, args...)) + "\n") }
 	said := map[string]bool{}
@@ -149,11 +175,17 @@ func notesText(m meshJSON) string {
 		}
 	}
 	for _, n := range m.Nodes {
+		if n.Hub != nil {
+			note("%s", hubText(n, now))
+		}
 		for _, reason := range n.NotReady {
 			note("node %s is not ready: %s", n.Node, reason)
 		}
 		for _, problem := range n.Config.Refused {
 			note("node %s has refused the changed configuration: %s", n.Node, problem)
+		}
+		for line := range strings.Lines(reportText(n.Revision)) {
+			note("%s", strings.TrimRight(line, "\n"))
 		}
 		for _, problem := range n.Config.Warnings {
 			note("node %s: %s", n.Node, problem)
@@ -161,6 +193,16 @@ func notesText(m meshJSON) string {
 		if f := n.Events.Flawed; f > 0 {
 			note("node %s: %s carried errors of pipeline steps, which their field errors tells: epmesh tap events --json", n.Node, count(f, "event"))
 		}
+	}
+	for _, p := range m.silent() {
+		if p.Live {
+			note("node %s does not answer; %s ago it still said that it is there", p.Node, age(now.Sub(p.Seen)))
+		} else {
+			note("node %s has vanished: its last word came %s ago; what it held goes to other nodes with its plugins", p.Node, age(now.Sub(p.Seen)))
+		}
+	}
+	if v := versions(m); len(v) > 1 {
+		note("the nodes run different versions: %s", strings.Join(v, ", "))
 	}
 	prints := map[string]string{}
 	for _, n := range m.Nodes {
@@ -172,6 +214,19 @@ func notesText(m meshJSON) string {
 		note("the nodes have different pipelines: drafts that travel between them start again")
 	}
 	for _, s := range m.Stages {
+		if s.Partitions != nil {
+			note("%s", s.Partitions.text(s.Consumer))
+		}
+	}
+	for _, p := range m.Placed {
+		if text := p.text(now); text != "" {
+			note("%s", text)
+		}
+	}
+	for _, s := range m.Stages {
+		if text := s.nowhere(now); text != "" {
+			note("%s", text)
+		}
 		for _, w := range s.Waiting {
 			note("%s waits, %s", s.Consumer, w)
 		}
@@ -180,9 +235,52 @@ func notesText(m meshJSON) string {
 		}
 	}
 	for _, name := range m.Orphaned {
-		note("no node serves %s, and what it would take is kept for it; if its plugin will not come back: epmesh prune %s", name, name)
+		kept := "what it would take is kept for it"
+		if s := m.stage(name); s.waiting() > 0 {
+			kept = s.waits(now) + " for it"
+		}
+		note("no node serves %s, and %s; if its plugin will not come back: epmesh prune %s", name, kept, name)
+	}
+	for _, what := range m.Unasked {
+		note("could not be asked: %s", what)
 	}
 	return b.String()
+}
+
+// hubText is how an edge stands with its hub.
+func hubText(n node.Status, now time.Time) string {
+	waits := int64(0)
+	for _, s := range n.Stages {
+		waits += max(s.Pending, 0) + s.InFlight
+	}
+	text := fmt.Sprintf("edge %s: the link to the hub has been ", n.Node)
+	switch since := age(now.Sub(n.Hub.Since)); {
+	case !n.Hub.Up:
+		text += fmt.Sprintf("down for %s (%s); %d wait here", since, n.Hub.Reason, waits)
+	case n.Hub.Reason != "":
+		text += fmt.Sprintf("up for %s, and the hub stores nothing (%s); %d wait here", since, n.Hub.Reason, waits)
+	default:
+		text += fmt.Sprintf("up for %s (%s); %d are on their way", since, n.Hub.Server, waits)
+	}
+	return text
+}
+
+// versions are those that nodes of the mesh run, each with its nodes.
+func versions(m meshJSON) []string {
+	nodes := map[string][]string{}
+	for _, n := range m.Nodes {
+		nodes[n.Version] = append(nodes[n.Version], n.Node)
+	}
+	for _, p := range m.silent() {
+		if p.Live {
+			nodes[p.Version] = append(nodes[p.Version], p.Node)
+		}
+	}
+	var list []string
+	for _, v := range slices.Sorted(maps.Keys(nodes)) {
+		list = append(list, fmt.Sprintf("%s (%s)", v, strings.Join(nodes[v], ", ")))
+	}
+	return list
 }
 
 // rateText is a rate with as many digits as one reads.

@@ -28,8 +28,18 @@ func mesh(now time.Time) meshJSON {
 				Listening: []plugin.Listening{{Network: "udp", Address: "127.0.0.1:5514"}}, Restarts: 2, LastExit: "exit status 1",
 			}},
 		},
-		Input:  []node.InputStatus{{Kind: "log", Streams: 2, Rate: 1234.5}, {Kind: "message", Streams: 1}},
-		Stages: []node.StageStatus{{Stage: "parse", Consumer: "parse", Serving: true, Counts: counts, Rate: 12.34}},
+		Input: []node.InputStatus{{Kind: "log", Streams: 2, Rate: 1234.5}, {Kind: "message", Streams: 1}},
+		Stages: []node.StageStatus{
+			{Stage: "parse", Consumer: "parse", Serving: true, Counts: counts, Rate: 12.34},
+			{Stage: "analysis", Plugin: "counter", Consumer: "analysis-counter", Serving: true, Affinity: &node.AffinityStatus{Key: "origin.ip", Partitions: 40}},
+		},
+		Behind: []node.BehindStatus{
+			{Consumer: "analysis-counter", Messages: 1, Items: 3, Oldest: now.Add(-time.Second)},
+			{Consumer: "correlation-away", Messages: 9, Items: 120, Oldest: now.Add(-3 * time.Hour)},
+			{Consumer: "keyed-analysis-counter", Messages: 4, Items: 30, Oldest: now.Add(-9 * time.Second)},
+			{Consumer: "notification-gone", Messages: 3, Items: 3, Oldest: now.Add(-26 * time.Hour)},
+			{Consumer: "parse", Messages: 14, Items: 500, Oldest: now.Add(-2 * time.Second)},
+		},
 	}
 	two := node.Status{
 		Node: "edge-2", Version: "v0.1.0", Since: now.Add(-50 * time.Hour), NotReady: []string{"cel: its socket is not there"},
@@ -39,11 +49,18 @@ func mesh(now time.Time) meshJSON {
 		Input:      []node.InputStatus{{Kind: "log"}},
 		Stages: []node.StageStatus{
 			{Stage: "parse", Consumer: "parse", Serving: true, Counts: counts, Rate: 100},
+			{Stage: "analysis", Plugin: "counter", Consumer: "analysis-counter", Serving: true, Affinity: &node.AffinityStatus{Key: "origin.ip", Partitions: 20, Of: 64, Routing: true}},
+			{Stage: "correlation", Plugin: "away", Consumer: "correlation-away"},
 			{Stage: "analysis", Plugin: "cel", Consumer: "analysis-cel", Waiting: "for cel_analysis.sock", Counts: bridge.Counts{Newer: 1}, Pending: -1},
 		},
 	}
 	m := meshJSON{
 		Nodes: []node.Status{one, two},
+		Presence: []bridge.NodePresence{
+			{Presence: bridge.Presence{Node: "edge-1", Version: "v0.1.0"}, Live: true, Seen: now.Add(-time.Second)},
+			{Presence: bridge.Presence{Node: "edge-3", Version: "v0.2.0"}, Live: true, Seen: now.Add(-4 * time.Second)},
+			{Presence: bridge.Presence{Node: "edge-4", Version: "v0.0.9"}, Seen: now.Add(-25 * time.Minute)},
+		},
 		Streams: []bridge.StreamState{
 			{Name: "EPMESH_LOG", Messages: 12, Bytes: 3 << 20, Replicas: 3}, {Name: "EPMESH_EVENT", Messages: 7, Bytes: 512, MaxBytes: 1 << 30, Replicas: 3},
 		},
@@ -51,6 +68,9 @@ func mesh(now time.Time) meshJSON {
 	m.join([]bridge.Pending{
 		{Name: "notification-gone", Stage: "notification", Plugin: "gone", Stream: "EPMESH_MESSAGE", Messages: 3},
 		{Name: "parse", Stage: "parse", Stream: "EPMESH_LOG", Messages: 12, Unacked: 2},
+		{Name: "analysis-counter", Stage: "analysis", Plugin: "counter", Stream: "EPMESH_EVENT", Messages: 1},
+		{Name: "keyed-analysis-counter", Stage: "analysis", Plugin: "counter", Stream: "EPMESH_KEYED", Messages: 3, Unacked: 1},
+		{Name: "correlation-away", Stage: "correlation", Plugin: "away", Stream: "EPMESH_ALERT", Messages: 9},
 	})
 	return m
 }
@@ -58,19 +78,7 @@ func mesh(now time.Time) meshJSON {
 func TestMeshText(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	got := meshText(mesh(now), now, 110)
-	const file = "testdata/status.golden"
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("-want +got (go test -update writes it anew):\n%s", diff)
-	}
+	golden(t, "testdata/status.golden", got)
 	for line := range strings.Lines(meshText(mesh(now), now, 80)) {
 		if strings.HasPrefix(line, "syslog") && len([]rune(line)) > 81 {
 			t.Errorf("too wide: %q", line)
@@ -90,7 +98,28 @@ func TestJoin(t *testing.T) {
 	if cel := m.stage("analysis-cel"); cel == nil || len(cel.Serving) != 0 || cel.Pending != -1 || cel.waiting() != 0 {
 		t.Errorf("got %+v", cel)
 	}
+	// What waits in partitions waits for their plugin; it can be pruned by its name.
+	if c := m.stage("analysis-counter"); c.Pending != 4 || c.Unacked != 1 || c.Items != 33 || time.Since(c.Oldest).Round(time.Second) != 9*time.Second || m.stage("keyed-analysis-counter") == nil {
+		t.Errorf("got %+v", c)
+	}
 	if m.stage("nosuch") != nil {
 		t.Error("found what is not there")
+	}
+}
+
+// golden compares a text with a file, which -update writes anew.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("-want +got (go test -update writes it anew):\n%s", diff)
 	}
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/epmesh/epmesh/config"
 	"github.com/epmesh/epmesh/node/cases"
+	"github.com/epmesh/epmesh/plugins/cel"
+	pb "github.com/epmesh/epmesh/proto"
 )
 
 type testCmd struct {
@@ -22,8 +24,9 @@ type testCmd struct {
 }
 
 func (testCmd) Help() string {
-	return `A case is a log and what is wanted of the event that comes of it. Cases lie in
-files called NAME_test.yml beside the pipeline files that they test; see
+	return `A case is a log and what is wanted of the event that comes of it, or several
+events and the alerts that rules are to make of them. Cases lie in files called
+NAME_test.yml beside the pipeline files or rules that they test; see
 docs/testing-pipelines.md. No node and no plugin is needed.
 
 Examples:
@@ -33,7 +36,7 @@ Examples:
 }
 
 func (c *testCmd) Run(a *app) error {
-	o := cases.Options{Timeout: c.Timeout, Coverage: c.Coverage}
+	o := cases.Options{Timeout: c.Timeout, Coverage: c.Coverage, Rules: runRules}
 	switch {
 	case len(c.Files) == 0:
 		return usagef("give the case files to run, or the folders that hold them, such as epmesh test pipeline")
@@ -86,6 +89,13 @@ func (c *testCmd) Run(a *app) error {
 		return errSilent // standard output has it
 	}
 	return nil
+}
+
+// runRules is how rules run in cases: as the cel plugin runs them, over the
+// events' own times.
+func runRules(rules []config.Rule, set *config.Set) (func() func(*pb.Event) []*pb.Alert, config.Report) {
+	compiled, report := cel.CompileRules(rules, set)
+	return func() func(*pb.Event) []*pb.Alert { return compiled.Engine(cel.EngineOptions{}).Analyze }, report
 }
 
 // tally is what became of all files together.

@@ -19,6 +19,8 @@ type upCmd struct {
 	Demo   bool    `name:"demo" help:"Make up traffic with attacks in it, and show what comes of it."`
 	JSON   bool    `name:"json" help:"Print where it listens as one line of JSON once it is ready; with --demo, alerts as JSON too."`
 	Syslog *string `name:"syslog" placeholder:"ADDR" help:"Address for syslog over UDP and TCP (127.0.0.1:5514); port 0 takes a free one, empty turns it off."`
+	Ingest *string `name:"ingest" placeholder:"ADDR" help:"Address for logs over HTTP: lines, JSON, OTLP (127.0.0.1:7481); port 0 takes a free one, empty turns it off."`
+	Keep   bool    `name:"archive" help:"Keep events and alerts in WORK_DIR/archive, up to 1 GB; the oldest go."`
 	Rate   float64 `name:"rate" placeholder:"N" default:"200" help:"Logs a second that --demo makes up (${default})."`
 }
 
@@ -47,14 +49,22 @@ func (c *upCmd) Run(a *app) error {
 	if err := prepareDir(s.Dir); err != nil {
 		return err
 	}
-	syslog, note, err := chooseSyslog(a.ctx, c.Syslog)
-	if err != nil {
-		return err
+	start := starter{Demo: c.Demo, Rate: c.Rate, Archive: c.Keep}
+	for _, l := range []struct {
+		logAddress
+		asked *string
+		addr  *string
+	}{{syslogAddress, c.Syslog, &start.Syslog}, {ingestAddress, c.Ingest, &start.Ingest}} {
+		addr, note, err := l.choose(a.ctx, l.asked)
+		if err != nil {
+			return err
+		}
+		if note != "" {
+			complain(a.stderr, note)
+		}
+		*l.addr = addr
 	}
-	if note != "" {
-		complain(a.stderr, note)
-	}
-	if err := (starter{Syslog: syslog, Demo: c.Demo, Rate: c.Rate}).lay(a.ctx, s); err != nil {
+	if err := start.lay(a.ctx, s); err != nil {
 		return err
 	}
 	log, err := newLogger(a, s)
@@ -124,6 +134,7 @@ func keep(notes *[]string, name, addr, standard string) string {
 // upJSON is what --json prints once everything runs.
 type upJSON struct {
 	Syslog  string `json:"syslog,omitempty"` // host:port, UDP and TCP
+	Ingest  string `json:"ingest,omitempty"` // host:port, logs over HTTP
 	HTTP    string `json:"http,omitempty"`   // host:port
 	NATS    string `json:"nats,omitempty"`   // host:port
 	Engine  string `json:"engine"`           // path of the engine socket
@@ -137,6 +148,9 @@ func where(s config.Settings, at node.Addresses) upJSON {
 	// A user's own file may have moved it.
 	if l := at.Plugins["syslog"]; len(l) > 0 {
 		u.Syslog = l[0].Address
+	}
+	if l := at.Plugins["ingest"]; len(l) > 0 {
+		u.Ingest = l[0].Address
 	}
 	return u
 }
@@ -154,14 +168,17 @@ func (u upJSON) line() string {
 func (u upJSON) text(next, durability string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "epmesh is up: node %s in %s\n\n", u.Node, u.WorkDir)
-	http := u.HTTP
-	if http != "" {
-		http = "http://" + http
+	web := func(addr, path string) string {
+		if addr == "" {
+			return ""
+		}
+		return "http://" + addr + path
 	}
 	columns(&b, [][2]string{
 		{u.Syslog, "syslog, over UDP and TCP"},
+		{web(u.Ingest, "/logs"), "lines and JSON; OTLP on /v1/logs"},
 		{u.Engine, "logs from input plugins"},
-		{http, "/healthz, /readyz, /metrics"},
+		{web(u.HTTP, ""), "/healthz, /readyz, /metrics"},
 		{u.NATS, "the streams (NATS), for epmesh commands"},
 	})
 	if durability != "" {
