@@ -47,11 +47,11 @@ func TestDemoTellsItsStory(t *testing.T) {
 	}
 	runPlugin(t, demo.New, e.Dir, "demo", `{"rate":300,"firstAttack":"100ms","every":"5s"}`)
 	runPlugin(t, cel.New, e.Dir, "cel", ``)
-	runPlugin(t, incidents.New, e.Dir, "incidents", ``)
+	runPlugin(t, incidents.New, e.Dir, "incidents", `{"state":"memory"}`)
 	analysis := pb.NewAnalysisClient(enginetest.Dial(t, e.Dir, "cel_analysis.sock"))
 	correlation := pb.NewCorrelationClient(enginetest.Dial(t, e.Dir, "incidents_correlation.sock"))
 
-	want := []string{"Firewall port sweep", "SSH brute force", "SSH login after failed attempts", "Web path scanning"}
+	want := []string{"Data sent to an intruder", "Firewall port sweep", "SSH brute force", "SSH login after failed attempts", "Web path scanning"}
 	names := map[string]int{}
 	for n, begin := 0, time.Now(); len(names) < len(want); {
 		if time.Since(begin) > 30*time.Second {

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -25,18 +26,22 @@ plugins:
 `
 
 // installMill lays the mill's configuration and plugins, and returns the folder
-// of their records and their names.
+// of their records and their names. Two are served by the kit, and so called by
+// their batch lane; with EPMESH_KIT=all all are, with none none.
 func installMill(t *testing.T, dir string) (folder string, names []string) {
 	t.Helper()
 	folder = dir + "/records"
 	configure(t, dir, mill)
 	for _, p := range []program{
 		{Kind: plugin.Parsing, Name: "stamper"},
-		{Kind: plugin.Analysis, Name: "judge"},
+		{Kind: plugin.Analysis, Name: "judge", Kit: true},
 		{Kind: plugin.Correlation, Name: "collector"},
-		{Kind: plugin.Output, Name: "archive"},
+		{Kind: plugin.Output, Name: "archive", Kit: true},
 	} {
 		p.Records = folder
+		if v := os.Getenv("EPMESH_KIT"); v != "" {
+			p.Kit = v == "all"
+		}
 		p.install(t, dir)
 		names = append(names, p.Name)
 	}
@@ -58,8 +63,8 @@ func (l ledger) String() string {
 }
 
 // balance checks that nothing that was acked is lost, and no alert is doubled.
-// The sender has stopped and all is at rest.
-func balance(t *testing.T, s *sender, folder string, o *observer) ledger {
+// The sender has stopped and all is at rest. edges have dead letters of their own.
+func balance(t *testing.T, s *sender, folder string, o *observer, edges ...*observer) ledger {
 	t.Helper()
 	l := ledger{sent: s.made, acked: len(s.acked), stall: s.stall}
 
@@ -75,6 +80,11 @@ func balance(t *testing.T, s *sender, folder string, o *observer) ledger {
 	}
 	l.events = len(events)
 	dead := o.dead()
+	for _, e := range edges {
+		for stage, ids := range e.dead() {
+			dead[stage] = append(dead[stage], ids...)
+		}
+	}
 	settled := map[string]bool{}
 	for _, stage := range []string{"input", "parse", "draft"} {
 		for _, id := range dead[stage] {

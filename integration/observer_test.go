@@ -24,7 +24,7 @@ type observer struct {
 }
 
 var streams = []string{
-	bridge.StreamLog, bridge.StreamDraft, bridge.StreamEvent, bridge.StreamAlert, bridge.StreamMessage, bridge.StreamDead,
+	bridge.StreamLog, bridge.StreamDraft, bridge.StreamEvent, bridge.StreamAlert, bridge.StreamMessage, bridge.StreamPlaced, bridge.StreamDead,
 }
 
 // observe connects to the embedded server of the node in dir.
@@ -110,11 +110,10 @@ func (o *observer) left() string {
 // one that the stream refused as a repetition takes no sequence.
 func (o *observer) alerts() int { return int(o.stream(bridge.StreamAlert).State.LastSeq) }
 
-// dead are the ids of what is in the dead letters, by stage.
-func (o *observer) dead() map[string][]string {
+// messages calls f with all that a stream holds, in order.
+func (o *observer) messages(name string, f func(*jetstream.RawStreamMsg)) {
 	o.t.Helper()
-	ids := map[string][]string{}
-	stream, err := o.js.Stream(o.t.Context(), bridge.StreamDead)
+	stream, err := o.js.Stream(o.t.Context(), name)
 	if err != nil {
 		o.t.Fatal(err)
 	}
@@ -122,13 +121,34 @@ func (o *observer) dead() map[string][]string {
 		m, err := stream.GetMsg(o.t.Context(), seq)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			if seq > stream.CachedInfo().State.LastSeq {
-				return ids
+				return
 			}
 			continue
 		}
 		if err != nil {
 			o.t.Fatal(err)
 		}
+		f(m)
+	}
+}
+
+// items calls f with the body of each item that a stream holds.
+func (o *observer) items(name string, f func(body []byte)) {
+	o.t.Helper()
+	o.messages(name, func(m *jetstream.RawStreamMsg) {
+		var batch pb.Batch
+		must(o.t, proto.Unmarshal(m.Data, &batch))
+		for _, it := range batch.GetItems() {
+			f(it.GetBody())
+		}
+	})
+}
+
+// dead are the ids of what is in the dead letters, by stage.
+func (o *observer) dead() map[string][]string {
+	o.t.Helper()
+	ids := map[string][]string{}
+	o.messages(bridge.StreamDead, func(m *jetstream.RawStreamMsg) {
 		var d pb.DeadLetter
 		if err := proto.Unmarshal(m.Data, &d); err != nil {
 			o.t.Fatal(err)
@@ -140,7 +160,8 @@ func (o *observer) dead() map[string][]string {
 		if !slices.Contains(ids[d.GetStage()], id) {
 			ids[d.GetStage()] = append(ids[d.GetStage()], id)
 		}
-	}
+	})
+	return ids
 }
 
 // itemID is the id that the sender, or a plugin, gave what is in a dead letter.

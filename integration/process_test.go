@@ -83,7 +83,13 @@ const keptLines = 400
 // over that. It is killed at the end of the test, if it has not ended before.
 func startNode(t *testing.T, dir string, env ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(epmesh(t), "node", "--work-dir", dir), ready: make(chan struct{}), ended: make(chan struct{})}
+	return startProgram(t, epmesh(t), dir, env...)
+}
+
+// startProgram is startNode with another build of the program.
+func startProgram(t *testing.T, program, dir string, env ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.Command(program, "node", "--work-dir", dir), ready: make(chan struct{}), ended: make(chan struct{})}
 	p.cmd.Env = append(plainEnviron(),
 		"NODE_NAME=n1", "NATS_URL=", "EPMESH_HTTP_LISTEN=127.0.0.1:0", "EPMESH_NATS_LISTEN=127.0.0.1:0", "EPMESH_LOG_FORMAT=json",
 		"EPMESH_STAGES_ACK_WAIT=2s", "EPMESH_PLUGINS_RESTART_MIN=50ms", "EPMESH_PLUGINS_RESTART_MAX=500ms")
@@ -208,6 +214,29 @@ func alive(pid string) bool {
 	}
 	_, rest, _ := strings.Cut(string(text), ") ")
 	return !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
+}
+
+// epmeshCommand is epmesh with these arguments.
+func epmeshCommand(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(epmesh(t), args...)
+	cmd.Env = plainEnviron()
+	return cmd
+}
+
+// awaitStatus waits until epmesh status says so.
+func awaitStatus(t *testing.T, text string, args ...string) {
+	t.Helper()
+	var last []byte
+	defer func() {
+		if t.Failed() {
+			t.Logf("the status:\n%s", last)
+		}
+	}()
+	eventually(t, "the status says: "+text, func() bool {
+		last, _ = epmeshCommand(t, append([]string{"status"}, args...)...).CombinedOutput() // the error is in the text
+		return strings.Contains(string(last), text)
+	})
 }
 
 // plainEnviron is this process's environment without what is meant for the tests

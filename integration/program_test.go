@@ -7,13 +7,16 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/epmesh/epmesh/node/plugin"
 	pb "github.com/epmesh/epmesh/proto"
@@ -35,7 +38,15 @@ type program struct {
 	Kind    plugin.Kind
 	Name    string
 	Records string // folder of what it writes down
+	Kit     bool   // served by the kit, with the batch lane, instead
+	Marks   bool   // of a parsing plugin: mark drafts by what is in them
+	Ponders bool   // of an analysis plugin: take its time, one event after the other
 	Child   bool   // start a child that ignores signals and the parent's end
+	Raw     bool   // of an output plugin: write down the raw text of events too
+	Frail   bool   // slow while a file says so, and dead over poisonous logs
+
+	Poll  bool // be an input that counts
+	Count bool // of an analysis plugin: write down who counted what, and when
 
 	NATS *natsProgram
 }
@@ -52,6 +63,8 @@ func runProgram() {
 	case err != nil:
 	case p.NATS != nil:
 		err = p.NATS.run()
+	case p.Poll:
+		err = p.poll()
 	case p.Kind == "":
 		err = p.linger()
 	default:
@@ -139,6 +152,9 @@ func (p program) linger() error {
 // note adds a line to a record, in one write: a process that is killed leaves
 // whole lines.
 func (p program) note(record string, fields ...string) error {
+	if p.Frail && record != "pids" {
+		p.dawdle()
+	}
 	f, err := os.OpenFile(filepath.Join(p.Records, p.Name+"."+record), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -148,9 +164,19 @@ func (p program) note(record string, fields ...string) error {
 	return err
 }
 
+// dawdle takes its time where the file of that name is there.
+func (p program) dawdle() {
+	if _, err := os.Stat(filepath.Join(p.Records, p.Name+".slow")); err == nil {
+		<-time.After(100 * time.Millisecond)
+	}
+}
+
 func (p program) run() error {
 	if err := p.alone(); err != nil {
 		return err
+	}
+	if p.Kit {
+		return p.serveByKit()
 	}
 	path := filepath.Join(os.Getenv("WORK_DIR"), "sockets", plugin.SocketName(p.Kind, p.Name))
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -163,9 +189,21 @@ func (p program) run() error {
 	s := grpc.NewServer()
 	switch p.Kind {
 	case plugin.Parsing:
+		if p.Marks {
+			pb.RegisterParsingServer(s, marker{p: p})
+			break
+		}
 		pb.RegisterParsingServer(s, stamper{p: p})
 	case plugin.Analysis:
-		pb.RegisterAnalysisServer(s, judge{p: p})
+		if p.Ponders {
+			pb.RegisterAnalysisServer(s, ponderer{p: p, mu: new(sync.Mutex)})
+			break
+		}
+		if p.Count {
+			pb.RegisterAnalysisServer(s, counter{p: p})
+		} else {
+			pb.RegisterAnalysisServer(s, judge{p: p})
+		}
 	case plugin.Correlation:
 		pb.RegisterCorrelationServer(s, collector{p: p})
 	case plugin.Output:
@@ -191,6 +229,9 @@ type stamper struct {
 func (s stamper) ParseLog(_ context.Context, tr *pb.Transform) (*pb.Draft, error) {
 	if err := s.p.note("drafts", gjson.Get(tr.GetDraft().GetLog(), "id").String()); err != nil {
 		return nil, err
+	}
+	if s.p.Frail && gjson.Get(tr.GetDraft().GetLog(), "log.poison").Bool() {
+		os.Exit(1)
 	}
 	log, err := sjson.Set(tr.GetDraft().GetLog(), "log.custom_status", "processed_by_plugin")
 	if err != nil {
@@ -245,9 +286,17 @@ type archive struct {
 }
 
 func (a archive) EventOutput(_ context.Context, e *pb.Event) (*emptypb.Empty, error) {
+	if a.p.Raw {
+		return &emptypb.Empty{}, a.p.note("raws", e.GetId(), url.QueryEscape(e.GetRaw()))
+	}
 	status := e.GetLog()["custom_status"].GetStringValue()
 	if status == "" {
 		status = "none"
+	}
+	if name := e.GetLog()["ledger"].GetStringValue(); name != "" {
+		if err := a.p.note("ledger", e.GetId(), name); err != nil {
+			return nil, err
+		}
 	}
 	return &emptypb.Empty{}, a.p.note("events", e.GetId(), status)
 }

@@ -12,12 +12,9 @@ import (
 
 	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/plugins/enginetest"
+	"github.com/epmesh/epmesh/plugins/scaffold"
 	pb "github.com/epmesh/epmesh/proto"
 	"github.com/tidwall/gjson"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protodesc"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
@@ -25,21 +22,7 @@ var update = flag.Bool("update", false, "write the files that tests compare with
 
 // The descriptors that the Python plugin reads are those of the contract.
 func TestPythonDescriptors(t *testing.T) {
-	set := new(descriptorpb.FileDescriptorSet)
-	seen := map[string]bool{}
-	var add func(protoreflect.FileDescriptor)
-	add = func(f protoreflect.FileDescriptor) {
-		if seen[f.Path()] {
-			return
-		}
-		seen[f.Path()] = true
-		for i := range f.Imports().Len() {
-			add(f.Imports().Get(i).FileDescriptor)
-		}
-		set.File = append(set.File, protodesc.ToFileDescriptorProto(f))
-	}
-	add(pb.File_plugins_proto)
-	want, err := proto.MarshalOptions{Deterministic: true}.Marshal(set)
+	want, err := scaffold.Descriptors()
 	if err != nil {
 		t.Fatal(err)
 	}

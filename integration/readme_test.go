@@ -55,6 +55,28 @@ func TestReadmeCommands(t *testing.T) {
 	}
 }
 
+// So does what the guide for operators says, on a node that runs.
+func TestOperationsCommands(t *testing.T) {
+	text, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	work := filepath.Join(shortdir.New(t), "w")
+	background(t, epmesh(t)+" up --syslog 127.0.0.1:0 --ingest 127.0.0.1:0 --http 127.0.0.1:0 --nats 127.0.0.1:0 --work-dir "+work, work)
+	replace := strings.NewReplacer("./workdir", work, "./epmesh", epmesh(t))
+	blocks := marked.FindAllSubmatch(text, -1)
+	if len(blocks) == 0 {
+		t.Fatal("found no block to run")
+	}
+	for _, b := range blocks {
+		script := replace.Replace(string(b[2]))
+		out, err := command(t.Context(), strings.ReplaceAll(script, " verify ", " verify --within 1m ")).CombinedOutput()
+		if err != nil || strings.Contains(script, "verify") && !bytes.Contains(out, []byte("events 100, dead 0, missing 0,")) {
+			t.Errorf("%s: %v\n%s", script, err, out)
+		}
+	}
+}
+
 // background runs a node until the test ends, and returns when it takes logs.
 func background(t *testing.T, script, work string) {
 	t.Helper()

@@ -28,6 +28,7 @@ type sender struct {
 
 	stopping chan struct{}
 	done     chan struct{}
+	cancel   context.CancelFunc
 
 	mu       sync.Mutex
 	made     int
@@ -45,15 +46,13 @@ func startSender(t *testing.T, dir string, rate int, makeLog func(n int) *pb.Log
 		t: t, socket: filepath.Join(dir, "sockets", "engine_server.sock"), rate: rate, window: 2000, make: makeLog,
 		stopping: make(chan struct{}), done: make(chan struct{}),
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	var ctx context.Context
+	ctx, s.cancel = context.WithCancel(context.Background())
 	go func() {
 		defer close(s.done)
 		s.run(ctx)
 	}()
-	t.Cleanup(func() {
-		cancel()
-		<-s.done
-	})
+	t.Cleanup(s.abandon)
 	return s
 }
 
@@ -68,6 +67,12 @@ func (s *sender) stop() {
 	}
 }
 
+// abandon ends it whatever waits for an Ack.
+func (s *sender) abandon() {
+	s.cancel()
+	<-s.done
+}
+
 func (s *sender) waiting() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,6 +84,13 @@ func (s *sender) counts() (made, acked int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.made, len(s.acked)
+}
+
+// ackedNow are the ids of the logs that are acked by now.
+func (s *sender) ackedNow() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.acked)
 }
 
 // setWindow changes how many logs may be on their way.
@@ -228,12 +240,17 @@ func (s *sender) ack(id string) {
 // someLog is the log with a number. Every hundredth is one that the engine
 // socket has to refuse.
 func someLog(n int) *pb.Log {
-	l := &pb.Log{
-		Id: fmt.Sprintf("log-%d", n), DataType: "app", DataSource: "test", TenantId: "t1", Timestamp: "2026-01-01T00:00:00Z",
-		Raw: fmt.Sprintf(`{"n": %d, "text": "%s"}`, n, strings.Repeat("x", 100)),
-	}
+	l := goodLog(n)
 	if n%100 == 99 {
 		l.Raw = ""
 	}
 	return l
+}
+
+// goodLog is one that is not refused.
+func goodLog(n int) *pb.Log {
+	return &pb.Log{
+		Id: fmt.Sprintf("log-%d", n), DataType: "app", DataSource: "test", TenantId: "t1", Timestamp: "2026-01-01T00:00:00Z",
+		Raw: fmt.Sprintf(`{"n": %d, "text": "%s"}`, n, strings.Repeat("x", 100)),
+	}
 }

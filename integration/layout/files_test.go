@@ -22,6 +22,7 @@ var sleeps = map[string]struct {
 	n      int
 	reason string
 }{
+	"bridge/leasemodel_test.go":    {3, "in a synctest bubble"},
 	"config/watch_test.go":         {2, "in a synctest bubble, where it lets the bubble's time pass"},
 	"node/plugin/deadline_test.go": {1, "in a synctest bubble"},
 	"node/patience/clock_test.go":  {1, "in a synctest bubble, whose time it is about"},
