@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"github.com/epmesh/epmesh/bridge"
 	"github.com/epmesh/epmesh/node/pipeline"
 	"github.com/epmesh/epmesh/node/plugin"
 	"github.com/epmesh/epmesh/node/wire"
 	pb "github.com/epmesh/epmesh/proto"
+	"golang.org/x/time/rate"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -24,11 +24,12 @@ type Parser struct {
 	tallies   *Tallies
 	flawed    atomic.Uint64
 	vanished  atomic.Uint64
+	restarts  *rate.Limiter
 }
 
 // NewParser makes a parser.
 func NewParser(set *pipeline.Set, plugins *plugin.Registry, tallies *Tallies) *Parser {
-	p := &Parser{plugins: plugins, tallies: tallies}
+	p := &Parser{plugins: plugins, tallies: tallies, restarts: rate.NewLimiter(restartsASec, restartsBurst)}
 	p.Swap(set)
 	return p
 }
@@ -86,7 +87,7 @@ func (p *Parser) run(ctx context.Context, item bridge.Item, logBytes []byte, fro
 	} else {
 		// Indexes into other pipelines mean nothing here: the log starts again.
 		if from != nil {
-			if err := settle(ctx, restarts); err != nil {
+			if err := p.settle(ctx, restarts); err != nil {
 				return nil, err
 			}
 			restarts++
@@ -181,29 +182,20 @@ func as(item bridge.Item, id bridge.ID) bridge.Item {
 	return item
 }
 
+// Nodes that are given new files one after the other are of different minds for a
+// moment: a log starts again twice at once. What does so more often shares a pace
+// with all such logs of the node: else nodes with different pipelines, of which
+// neither has all plugins, would pass logs to and fro as fast as they can.
 const (
-	// freeRestarts is how often a log starts again at once: nodes that are given
-	// new files one after the other are of different minds for a moment.
-	freeRestarts = 2
-	restartPause = 100 * time.Millisecond
-	// maxRestartPause bounds how long a call's place is held for that.
-	maxRestartPause = 2 * time.Second
+	freeRestarts  = 2
+	restartsASec  = 200
+	restartsBurst = restartsASec / 10
 )
 
-// settle waits before a log starts again that has done so often: else nodes with
-// different pipelines, of which neither has all plugins, would pass it to and fro
-// as fast as they can.
-func settle(ctx context.Context, restarts uint32) error {
+// settle waits for the turn of a log that starts again.
+func (p *Parser) settle(ctx context.Context, restarts uint32) error {
 	if restarts < freeRestarts {
 		return nil
 	}
-	pause := min(restartPause<<min(restarts-freeRestarts, 8), maxRestartPause)
-	t := time.NewTimer(pause)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return p.restarts.Wait(ctx)
 }

@@ -3,6 +3,7 @@ package stage_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/epmesh/epmesh/bridge"
@@ -81,9 +82,10 @@ func TestEventIsTheSameEitherWay(t *testing.T) {
 	}
 }
 
-// Where nodes have different pipelines, a draft may wait for one plugin twice on
-// its way. The stream must not take the second for a repetition of the first.
-func TestDraftThatStartsAgainIsAnother(t *testing.T) {
+// differing are parsers of two nodes whose pipeline files differ, and which have no
+// plugins.
+func differing(t *testing.T) (here, there *stage.Parser) {
+	t.Helper()
 	dir := shortdir.New(t)
 	registry := plugin.NewRegistry(plugin.Options{Dir: dir, Logger: hclog.NewNullLogger()})
 	parser := func(more string) *stage.Parser {
@@ -97,7 +99,13 @@ func TestDraftThatStartsAgainIsAnother(t *testing.T) {
 		}
 		return stage.NewParser(pipelines, registry, new(stage.Tallies))
 	}
-	here, there := parser(""), parser("patterns: {word: '\\w+'}\n")
+	return parser(""), parser("patterns: {word: '\\w+'}\n")
+}
+
+// Where nodes have different pipelines, a draft may wait for one plugin twice on
+// its way. The stream must not take the second for a repetition of the first.
+func TestDraftThatStartsAgainIsAnother(t *testing.T) {
+	here, there := differing(t)
 	body, err := proto.Marshal(&pb.Log{Id: "1", DataType: "app", Raw: "x"})
 	if err != nil {
 		t.Fatal(err)
@@ -128,4 +136,32 @@ func TestDraftThatStartsAgainIsAnother(t *testing.T) {
 	step(there.Draft("two")(t.Context(), item))
 	step(here.Draft("two")(t.Context(), item))
 	step(there.Draft("two")(t.Context(), item))
+}
+
+// While nodes have different pipelines, logs that start again keep to a pace; once
+// they have the same, what is left does not wait for long.
+func TestLogsThatStartAgainKeepToAPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		here, there := differing(t)
+		body, err := proto.Marshal(&pb.Log{Id: "1", DataType: "app", Raw: "x"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		const logs, rounds = 100, 6
+		for range logs {
+			item := bridge.Item{ID: bridge.NewID([]byte("log")), Subject: bridge.LogSubject("t", "app"), Body: body, Attempt: 1}
+			out, err := here.Log(t.Context(), item)
+			for i := 0; err == nil && i < rounds; i++ {
+				out, err = []*stage.Parser{there, here}[i%2].Draft("two")(t.Context(), out[0])
+			}
+			if err != nil || len(out) != 1 {
+				t.Fatalf("%v, %v", out, err)
+			}
+		}
+		// Two of six are free; of the other 400 each node has half, 200 a second.
+		if took := time.Since(began); took < 800*time.Millisecond || took > 1100*time.Millisecond {
+			t.Errorf("%d logs started again %d times each within %v", logs, rounds, took)
+		}
+	})
 }
