@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -48,7 +49,13 @@ func observeURL(t *testing.T, url string, o ...nats.Option) *observer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &observer{t: t, js: js}
+	seen := &observer{t: t, js: js}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("left to do: %s", seen.leftAt(context.WithoutCancel(t.Context())))
+		}
+	})
+	return seen
 }
 
 func (o *observer) stream(name string) *jetstream.StreamInfo {
@@ -83,14 +90,18 @@ func (o *observer) rest() {
 }
 
 // left says which consumers have something before them.
-func (o *observer) left() string {
+func (o *observer) left() string { return o.leftAt(o.t.Context()) }
+
+func (o *observer) leftAt(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
 	left := ""
 	for _, name := range streams {
-		s, err := o.js.Stream(o.t.Context(), name)
+		s, err := o.js.Stream(ctx, name)
 		if err != nil {
 			return err.Error()
 		}
-		list := s.ListConsumers(o.t.Context())
+		list := s.ListConsumers(ctx)
 		for c := range list.Info() {
 			if c.Config.Metadata["epmesh.stage"] == "" {
 				continue // it keeps alerts for a time, and works on none

@@ -88,7 +88,7 @@ func TestPlacedByTenantAndDataType(t *testing.T) {
 	next := func(name string) { phase.Store(&name) }
 	next("first")
 	kinds := []string{"e", "u", "d", "any"}
-	s := startSender(t, m.dirs[0], 200, func(i int) *pb.Log {
+	s := startSender(t, m.dirs[0], 100, func(i int) *pb.Log {
 		l := goodLog(i)
 		kind := kinds[i%len(kinds)]
 		l.Id = fmt.Sprint(*phase.Load(), "-", kind, "-", i)

@@ -40,7 +40,7 @@ func epmesh(t *testing.T) string {
 			return
 		}
 		binary.path = filepath.Join(binary.dir, "epmesh")
-		if out, err := exec.Command("go", "build", "-o", binary.path, "../cmd/epmesh").CombinedOutput(); err != nil {
+		if out, err := exec.Command("go", "build", fmt.Sprint("-race=", raced), "-o", binary.path, "../cmd/epmesh").CombinedOutput(); err != nil {
 			binary.err = fmt.Errorf("build epmesh: %w\n%s", err, out)
 		}
 	})
@@ -93,6 +93,9 @@ func startProgram(t *testing.T, program, dir string, env ...string) *process {
 	p.cmd.Env = append(plainEnviron(),
 		"NODE_NAME=n1", "NATS_URL=", "EPMESH_HTTP_LISTEN=127.0.0.1:0", "EPMESH_NATS_LISTEN=127.0.0.1:0", "EPMESH_LOG_FORMAT=json",
 		"EPMESH_STAGES_ACK_WAIT=2s", "EPMESH_PLUGINS_RESTART_MIN=50ms", "EPMESH_PLUGINS_RESTART_MAX=500ms")
+	if raced {
+		p.cmd.Env = append(p.cmd.Env, watchRaces(t))
+	}
 	p.cmd.Env = append(p.cmd.Env, env...)
 	// A plain pipe: waiting for the process must not wait for what a plugin
 	// still holds open.
@@ -119,8 +122,8 @@ func startProgram(t *testing.T, program, dir string, env ...string) *process {
 		p.kill()
 		r.Close()
 		<-read
-		if t.Failed() && os.Getenv("EPMESH_NODE_LOG") != "" {
-			t.Logf("the node's last lines:\n%s", p.tail())
+		if t.Failed() {
+			t.Logf("the node's last lines:\n%s", p.said())
 		}
 	})
 	return p
@@ -146,6 +149,17 @@ func (p *process) tail() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return strings.Join(p.lines, "\n")
+}
+
+// said are the last lines of a failed test's node; EPMESH_NODE_LOG asks for more.
+func (p *process) said() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	lines := p.lines
+	if os.Getenv("EPMESH_NODE_LOG") == "" {
+		lines = lines[max(0, len(lines)-10):]
+	}
+	return strings.Join(lines, "\n")
 }
 
 // await waits until the node is ready.

@@ -11,6 +11,9 @@ import (
 // TestHostile compiles and evaluates expressions made to hurt, over a document
 // with a large list and a long text: each ends, soon.
 func TestHostile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it measures how long a minute of hostile expressions takes")
+	}
 	items := strings.TrimSuffix(strings.Repeat("1,", 20_000), ",")
 	d, err := FromJSON([]byte(`{"items":[` + items + `],"text":"` + strings.Repeat("x", 1<<20) + `"}`))
 	if err != nil {

@@ -73,6 +73,9 @@ func FuzzCheck(f *testing.F) {
 
 // Files that are made to hurt cost seconds at most.
 func TestHostileFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it measures how long hostile files take")
+	}
 	repeat := func(n int, format string) string {
 		var b strings.Builder
 		for i := range n {
