@@ -177,7 +177,7 @@ func (l *ledger) turn(ctx context.Context, key string, g seen[*group], batch []*
 		done = append(done, o)
 	}
 	if fresh > 0 {
-		if err := l.makeRoom(ctx, g.value, next, old, closed, done[0].facts.alert.TenantId); err != nil {
+		if err := l.makeRoom(ctx, key, g.value, next, old, closed, done[0].facts.alert.TenantId); err != nil {
 			return g, batch, err
 		}
 		text, err := next.encode()
@@ -197,20 +197,24 @@ func (l *ledger) turn(ctx context.Context, key string, g seen[*group], batch []*
 	return g, left, nil
 }
 
-// known is what records say of an alert of a batch, and of the first it equals.
+// known is what became of an alert of a batch before, and of the first it equals.
 type known struct {
 	out   *outcome
 	first *entry
 }
 
-// lookUp reads the records that may be there of what the group does not
-// remember.
+// lookUp is what the group as it was read remembers of a batch, and for what it
+// does not remember, the records that may be there.
 func (l *ledger) lookUp(ctx context.Context, g *group, batch []*op) (map[*op]known, error) {
 	found := make([]known, len(batch))
 	var reads errgroup.Group
 	reads.SetLimit(recordsAtOnce)
 	for n, o := range batch {
-		if g.moved(o.facts.raised) && o.none != g.Gone && g.find(o.facts.id) == nil {
+		if e := g.find(o.facts.id); e != nil {
+			// With the incident of now: the batch may open another.
+			out := g.outcome(*e)
+			found[n].out = &out
+		} else if g.moved(o.facts.raised) && o.none != g.Gone {
 			reads.Go(func() error {
 				l.count.lookups.Add(1)
 				out, ok, err := l.recorded(ctx, o.facts, g)
@@ -236,12 +240,12 @@ func (l *ledger) lookUp(ctx context.Context, g *group, batch []*op) (map[*op]kno
 			}
 			reads.Go(func() error {
 				l.count.lookups.Add(1)
-				e, ok, err := l.entryOf(ctx, key)
+				r, ok, err := l.recordOf(ctx, key)
 				if !ok || err != nil {
 					return err
 				}
-				found[n].first = &e
-				if e.Kind != duplicate {
+				found[n].first = &r.Entry
+				if r.Entry.Kind != duplicate {
 					l.mu.Lock()
 					l.first.put(key, true)
 					l.mu.Unlock()
@@ -266,12 +270,12 @@ func (l *ledger) lookUp(ctx context.Context, g *group, batch []*op) (map[*op]kno
 func (l *ledger) enter(g *group, o *op, k known, closing func() bool) bool {
 	f := o.facts
 	o.err = nil
-	if e := g.find(f.id); e != nil {
-		o.out = g.outcome(*e)
-		return true
-	}
 	if k.out != nil {
 		o.out = *k.out
+		return true
+	}
+	if e := g.find(f.id); e != nil { // twice in this batch
+		o.out = g.outcome(*e)
 		return true
 	}
 	if o.claim != nil {
@@ -300,9 +304,9 @@ func (l *ledger) enter(g *group, o *op, k known, closing func() bool) bool {
 
 // makeRoom gives records of their own to alerts that the group remembers in the
 // state and is not to any more: the oldest where there are more than maxRecent, or
-// where an incident was closed all of it. The records come first: an alert is in one of the two at
-// any time.
-func (l *ledger) makeRoom(ctx context.Context, was, next *group, old, closed int, tenant string) error {
+// where an incident was closed all of it. The records come first: an alert is in
+// one of the two at any time.
+func (l *ledger) makeRoom(ctx context.Context, groupKey string, was, next *group, old, closed int, tenant string) error {
 	n := 0
 	// All who write to a group at once come to this; one of them will do.
 	if len(next.Recent) > mustForget || len(next.Recent) > maxRecent && rand.N(4) == 0 {
@@ -325,7 +329,7 @@ func (l *ledger) makeRoom(ctx context.Context, was, next *group, old, closed int
 			continue // from a turn that failed after it
 		}
 		writes.Go(func() error {
-			text, err := json.Marshal(record{e})
+			text, err := json.Marshal(record{e, groupKey})
 			if err != nil {
 				return fmt.Errorf("encode state: %w", err)
 			}

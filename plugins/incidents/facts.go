@@ -142,6 +142,11 @@ func key(kind string, parts ...string) string {
 
 var keyText = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(base32.NoPadding)
 
+// isGroupKey reports whether a stored text can be the key of a group.
+func isGroupKey(s string) bool {
+	return strings.HasPrefix(s, "g.") && len(s) == len("g.")+keyText.EncodedLen(20)
+}
+
 func recordKey(tenant, id string) string       { return key("a", tenant, id) }
 func incidentKey(tenant, parent string) string { return key("i", tenant, parent) }
 

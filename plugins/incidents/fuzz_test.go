@@ -30,7 +30,7 @@ func FuzzStored(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	kept, err := json.Marshal(record{g.Recent[0]})
+	kept, err := json.Marshal(record{g.Recent[0], key("g", "x")})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -54,6 +54,12 @@ type incident struct {
 	Targets    []string `json:"targets,omitempty"`
 }
 
+// includes reports whether the lists are as long as when an entry of the incident
+// was made: in an older copy they are not.
+func (i *incident) includes(e entry) bool {
+	return i != nil && i.Parent == e.Parent && i.Alerts >= e.Alerts
+}
+
 // kind says what became of an alert.
 type kind string
 

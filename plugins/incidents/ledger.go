@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -151,7 +150,7 @@ func (l *ledger) claimOf(ctx context.Context, key string, fresh bool) (seen[clai
 		return c, fmt.Errorf("%s: %w", key, err)
 	}
 	for _, g := range append([]string{c.value.Group}, c.value.Before...) {
-		if c.value.Alert != "" && (len(g) != len(key) || !strings.HasPrefix(g, "g.")) {
+		if c.value.Alert != "" && !isGroupKey(g) {
 			return c, fmt.Errorf("%s: %w: %q is no group", key, errUnreadable, g)
 		}
 	}
@@ -224,49 +223,6 @@ func (l *ledger) read(ctx context.Context, key string) (seen[*group], error) {
 		}
 	}
 	return g, nil
-}
-
-// record is an alert that its group does not remember any more.
-type record struct {
-	Entry entry `json:"entry"`
-}
-
-// entryOf reads an alert's own record.
-func (l *ledger) entryOf(ctx context.Context, key string) (entry, bool, error) {
-	e, err := l.store.Get(ctx, key)
-	if err != nil || e.Value == nil {
-		return entry{}, false, err
-	}
-	var r record
-	if err := decode(e.Value, &r); err != nil {
-		return entry{}, false, fmt.Errorf("%s: %w", key, err)
-	}
-	return r.Entry, true, nil
-}
-
-// recorded is what became of an alert that has a record of its own, if it has.
-func (l *ledger) recorded(ctx context.Context, f *facts, g *group) (outcome, bool, error) {
-	e, found, err := l.entryOf(ctx, f.record)
-	if !found || err != nil {
-		return outcome{}, false, err
-	}
-	if g.Incident != nil && g.Incident.Parent == e.Parent {
-		return outcome{e, *g.Incident}, true, nil
-	}
-	var i incident
-	if e.Parent != "" {
-		key := incidentKey(f.alert.TenantId, e.Parent)
-		v, err := l.store.Get(ctx, key)
-		if err != nil {
-			return outcome{}, false, err
-		}
-		if v.Value != nil {
-			if err := decode(v.Value, &i); err != nil {
-				return outcome{}, false, fmt.Errorf("%s: %w", key, err)
-			}
-		}
-	}
-	return outcome{e, i}, true, nil
 }
 
 // outcome is an entry of the group with the incident that it belongs to.
