@@ -123,13 +123,17 @@ func (a *archive) fill(n int) {
 	}
 }
 
-// beginsLike reports whether what was read first is the log's beginning. Of a
-// file that breaks off before, what there is has to do.
-func (a *archive) beginsLike(st position) bool {
-	if a.failed != nil && int64(len(a.buf)) < st.HeadSize {
-		return true
+// begins reads the log's beginning. errReplaced says that there is another; where
+// the file breaks off before, who it is shows when it has changed.
+func (a *archive) begins(st position) error {
+	a.fill(headSize)
+	if int64(len(a.buf)) >= st.HeadSize && hash(a.buf[:st.HeadSize]) == st.Head {
+		return nil
 	}
-	return st.HeadSize == 0 || int64(len(a.buf)) >= st.HeadSize && hash(a.buf[:st.HeadSize]) == st.Head
+	if int64(len(a.buf)) < st.HeadSize && a.failed != nil {
+		return a.failed
+	}
+	return errReplaced
 }
 
 // passOver gets to where the log was left and checks that it is the one.

@@ -105,12 +105,22 @@ func (r *reader) resume(c candidate) bool {
 	if p == nil {
 		return false
 	}
+	// An inode is soon another file's. In a family that is not the log's, no copy
+	// of it would be known: nothing but what the file holds may take it there.
 	st := r.state.get(p)
-	if size := c.info.Size(); compression(c.path) != "" && (st.Done == size || st.ended == size) {
+	var t *tail
+	var err error
+	switch size, ext := c.info.Size(), compression(c.path); {
+	case ext != compression(st.Path):
+		err = errReplaced // compressing makes another file
+	case ext != "" && size == 0:
+		return true // who it is shows when it holds something
+	case ext != "" && (st.Done == size || st.ended == size) && family(st.Path) == family(c.path):
 		r.state.move(p, c.key, c.path)
 		return true
+	default:
+		t, err = r.open(c, p)
 	}
-	t, err := r.open(c, p)
 	if errors.Is(err, errReplaced) {
 		r.Logger.Info("another file in the place of a known one", "file", c.path)
 		r.state.gone(p)

@@ -89,10 +89,9 @@ func (r *reader) openTail(path string, key fileKey, p *position) (*tail, error) 
 			f.Close()
 			return nil, fmt.Errorf("read %s: %w", path, err)
 		}
-		// An inode is soon another file's.
-		if t.archive.fill(headSize); !t.archive.beginsLike(st) {
+		if err := t.archive.begins(st); err != nil {
 			t.close()
-			return nil, errReplaced
+			return nil, fmt.Errorf("read %s: %w", path, err)
 		}
 		t.size, t.mtime = info.Size(), info.ModTime()
 		return t, nil
