@@ -2,12 +2,9 @@ package email
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
@@ -17,7 +14,6 @@ import (
 	"time"
 
 	"github.com/epmesh/epmesh/plugins/internal/delivery"
-	"github.com/epmesh/epmesh/plugins/internal/durable"
 	pb "github.com/epmesh/epmesh/proto"
 	"github.com/hashicorp/go-hclog"
 )
@@ -48,12 +44,6 @@ func (k *kept) key() delivery.Key { return delivery.KeyOf(k.ID, k.Topic) }
 
 func (k *kept) content() delivery.Content {
 	return delivery.Read(&pb.Message{Id: k.ID, Timestamp: k.Timestamp, Topic: k.Topic, Message: k.Text})
-}
-
-// record is a line of the file, after its checksum.
-type record struct {
-	Put  *kept    `json:"put,omitempty"`
-	Sent []string `json:"sent,omitempty"`
 }
 
 // spool is what waits to be mailed and what was, in a file that survives the
@@ -140,22 +130,6 @@ func (s *spool) read(r io.Reader) (bad int, err error) {
 	}
 }
 
-// readLine is a line of bounded length; what is longer comes in parts, which are
-// no records.
-func readLine(in *bufio.Reader) ([]byte, error) {
-	var line []byte
-	for {
-		part, err := in.ReadSlice('\n')
-		line = append(line, part...)
-		switch {
-		case err == nil, err == io.EOF && len(line) > 0, len(line) > maxRecord:
-			return line, nil
-		case err != bufio.ErrBufferFull:
-			return nil, err
-		}
-	}
-}
-
 func (s *spool) apply(rec record) {
 	if k := rec.Put; k != nil && !s.byKey[k.key()] && !s.sent.Has(k.key()) {
 		s.byKey[k.key()] = true
@@ -186,25 +160,6 @@ func (s *spool) forget(key delivery.Key) {
 	if s.history = append(s.history, key); len(s.history) > 2*remembered {
 		s.history = append([]delivery.Key(nil), s.history[remembered:]...)
 	}
-}
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func formatRecord(rec record) ([]byte, error) {
-	text, err := json.Marshal(rec)
-	if err != nil {
-		return nil, err
-	}
-	return fmt.Appendf(nil, "%08x %s\n", crc32.Checksum(text, castagnoli), text), nil
-}
-
-func parseRecord(line []byte) (rec record, ok bool) {
-	sum, text, found := bytes.Cut(bytes.TrimSuffix(line, []byte("\n")), []byte(" "))
-	if !found || len(sum) != 8 || !bytes.HasSuffix(line, []byte("\n")) ||
-		string(sum) != fmt.Sprintf("%08x", crc32.Checksum(text, castagnoli)) {
-		return record{}, false
-	}
-	return rec, json.Unmarshal(text, &rec) == nil
 }
 
 // put returns once the message is kept durably, or was before, or was mailed.
@@ -332,78 +287,6 @@ func (s *spool) add(line []byte) error {
 	f.err = s.append(f.text)
 	close(f.done)
 	return f.err
-}
-
-// append writes at the end of what is synced.
-func (s *spool) append(text []byte) error {
-	if s.broken {
-		// A sync that failed may have lost what it was for: only a new file is sure.
-		if err := s.rewrite(); err != nil {
-			return err
-		}
-	}
-	s.broken = true
-	if _, err := s.f.WriteAt(text, s.end); err != nil {
-		return fmt.Errorf("write spool: %w", err)
-	}
-	if err := s.f.Sync(); err != nil {
-		return fmt.Errorf("write spool: %w", err)
-	}
-	s.broken = false
-	s.end += int64(len(text))
-	return nil
-}
-
-// compact writes the file anew with what waits and what is remembered.
-func (s *spool) compact() error {
-	s.write.Lock()
-	defer s.write.Unlock()
-	return s.rewrite()
-}
-
-func (s *spool) rewrite() error {
-	fail := func(err error) error { return fmt.Errorf("write spool: %w", err) }
-	f, err := os.OpenFile(s.path+".new", os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
-	if err != nil {
-		return fail(err)
-	}
-	out := bufio.NewWriter(f)
-	size := int64(0)
-	put := func(rec record) {
-		line, err := formatRecord(rec)
-		if err == nil {
-			n, _ := out.Write(line) // Flush says what failed
-			size += int64(n)
-		}
-	}
-	s.mu.Lock()
-	var past record
-	for _, k := range s.history[max(len(s.history)-remembered, 0):] {
-		past.Sent = append(past.Sent, hex.EncodeToString(k[:]))
-	}
-	if len(past.Sent) > 0 {
-		put(past)
-	}
-	for _, k := range s.waiting {
-		put(record{Put: k})
-	}
-	s.mu.Unlock()
-	err = errors.Join(out.Flush(), f.Sync())
-	if err == nil {
-		err = os.Rename(s.path+".new", s.path)
-	}
-	if err == nil {
-		err = durable.SyncDir(filepath.Dir(s.path))
-	}
-	if err != nil {
-		f.Close()
-		return fail(err)
-	}
-	if s.f != nil {
-		s.f.Close()
-	}
-	s.f, s.end, s.broken = f, size, false
-	return nil
 }
 
 func (s *spool) close() error { return s.f.Close() }
