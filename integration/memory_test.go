@@ -56,8 +56,8 @@ func TestMemory(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("reads /proc")
 	}
-	if testing.Short() {
-		t.Skip("takes 15 seconds")
+	if testing.Short() || raced {
+		t.Skip("takes 15 seconds, and means nothing under the race detector")
 	}
 	soak, limit := 15*time.Second, float64(shortRSS)
 	text := os.Getenv("EPMESH_SOAK")

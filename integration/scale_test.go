@@ -144,7 +144,7 @@ func TestScale(t *testing.T) {
 			t.Fatalf("EPMESH_SCALE: %v", err)
 		}
 		counts, linear, attempts = []int{1, 2, 3, 6}, 0.93, 1
-	} else if testing.Short() {
+	} else if testing.Short() || raced {
 		t.Skip("it measures")
 	}
 	for attempt := 1; ; attempt++ {
