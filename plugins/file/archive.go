@@ -76,14 +76,11 @@ func (a *archive) close() {
 
 // headOf is what a file begins with, decompressed.
 func headOf(c candidate) ([]byte, error) {
-	f, info, err := openFile(c.path)
+	f, _, err := openFound(c.path, c.key)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if keyOf(info) != c.key {
-		return nil, errMoved
-	}
 	ext := compression(c.path)
 	if ext == "" {
 		return bytesAt(f, 0, headSize), nil

@@ -70,14 +70,19 @@ func (r *reader) judge(c candidate, atEnd bool) (waits bool) {
 			if t.archive == nil && r.mayCopy(t, head, c, ext) {
 				return true
 			}
-			if t.archive != nil && !t.archive.there && r.likeness(p, head, c) == goesOn {
+			if t.archive != nil && !t.archive.there && r.likeness(p, head, c) >= goesOn {
 				r.suspect(c, p) // which of the two it is shows soon
 				return true
 			}
 		} else if r.refused[c.key] != p.Generation {
 			// A copy that cannot be opened now is one all the same: it was renamed,
 			// or there is no room, and the next scan meets it again.
-			if like := r.likeness(p, head, c); like != other && !errors.Is(r.adopt(c, p, like), errReplaced) {
+			like := r.likeness(p, head, c)
+			if like == unclear {
+				r.again = true
+				return r.suspects[c.key] != nil
+			}
+			if like != other && !errors.Is(r.adopt(c, p, like), errReplaced) {
 				return r.suspects[c.key] != nil
 			}
 		}
@@ -119,6 +124,10 @@ func (r *reader) mayCopy(t *tail, head []byte, c candidate, ext string) bool {
 		return false
 	}
 	s := r.suspect(c, t.pos)
+	if !t.sameHead() {
+		t.more = true // which has it looked at before the next scan
+		return true
+	}
 	return ext != "" || s.fresh() && time.Since(s.since) < suspectMost
 }
 
@@ -139,9 +148,10 @@ func (r *reader) suspect(c candidate, of *position) *suspect {
 type likeness int
 
 const (
-	other  likeness = iota
-	begins          // it begins alike, which may be chance
-	goesOn          // it holds the log up to where that was left, and perhaps more
+	other   likeness = iota
+	begins           // it begins alike, which may be chance
+	goesOn           // it holds the log up to where that was left, and perhaps more
+	unclear          // it begins alike, and cannot be looked into now: it was renamed
 )
 
 // likeness compares a file that begins with head. What stands before the position
@@ -161,9 +171,9 @@ func (r *reader) likeness(p *position, head []byte, c candidate) likeness {
 	if ext != "" || off == 0 {
 		return goesOn
 	}
-	f, info, err := openFile(c.path)
+	f, info, err := openFound(c.path, c.key)
 	if err != nil {
-		return other
+		return unclear
 	}
 	defer f.Close()
 	if info.Size() >= off && hash(anchorAt(f, off)) == anchor {
@@ -212,7 +222,7 @@ func (r *reader) findCopy(p *position, dir string) bool {
 		if err != nil {
 			continue
 		}
-		if like := r.likeness(p, head, c); like != other && r.adopt(c, p, like) == nil {
+		if like := r.likeness(p, head, c); like != other && like != unclear && r.adopt(c, p, like) == nil {
 			return true
 		}
 	}

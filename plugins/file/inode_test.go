@@ -2,6 +2,7 @@ package file
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -74,5 +75,44 @@ func (w *world) placed(name, taken string) {
 	}
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		w.Fatal(err)
+	}
+}
+
+// A copy that is renamed while it is looked at is none the less one: it is met
+// again under its new name.
+func TestCopyRenamedWhileLookedAt(t *testing.T) {
+	w := newWorld(t)
+	_, text := batch("ours", 50)
+	w.append("a.log.1", text)
+	s, err := openState(w.path("positions.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &position{
+		Path: w.path("a.log"), Generation: "g", Head: hash([]byte(text[:headSize])), HeadSize: headSize,
+		Offset: int64(len(text)), Anchor: hash([]byte(text[len(text)-anchorSize:])),
+	}
+	s.add(p)
+	r := &reader{state: s}
+	c := r.list(w.logs)[0]
+	head, err := headOf(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.likeness(p, head, c); got != goesOn {
+		t.Errorf("likeness is %d, want %d", got, goesOn)
+	}
+	if err := os.Rename(w.path("a.log.1"), w.path("a.log.2")); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.likeness(p, head, c); got != unclear {
+		t.Errorf("likeness of a file that is gone is %d, want %d", got, unclear)
+	}
+	w.append("a.log.1", "another\n")
+	if got := r.likeness(p, head, c); got != unclear {
+		t.Errorf("likeness of a file whose name is another's is %d, want %d", got, unclear)
+	}
+	if _, err := r.openTail(c.path, c.key, p); !errors.Is(err, errMoved) {
+		t.Errorf("open: %v", err)
 	}
 }

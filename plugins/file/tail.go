@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"syscall"
@@ -66,10 +67,24 @@ func openFile(path string) (*os.File, os.FileInfo, error) {
 	return f, info, nil
 }
 
+// openFound opens a file that was found under a path. errMoved says that it is
+// there no more.
+func openFound(path string, key fileKey) (*os.File, os.FileInfo, error) {
+	f, info, err := openFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, errMoved
+	}
+	if err == nil && keyOf(info) != key {
+		f.Close()
+		return nil, nil, errMoved
+	}
+	return f, info, err
+}
+
 // openTail opens a file that holds a log, and takes that up where it was left.
 // errReplaced says that the file does not hold it.
 func (r *reader) openTail(path string, key fileKey, p *position) (*tail, error) {
-	f, info, err := openFile(path)
+	f, info, err := openFound(path, key)
 	if err != nil {
 		return nil, err
 	}
@@ -80,10 +95,6 @@ func (r *reader) openTail(path string, key fileKey, p *position) (*tail, error) 
 	}
 	off, anchor := st.reached()
 	t.off = off
-	if keyOf(info) != key {
-		f.Close()
-		return nil, errMoved
-	}
 	if ext := compression(path); ext != "" {
 		if t.archive, err = openArchive(f, ext, off, anchor); err != nil {
 			f.Close()
