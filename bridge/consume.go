@@ -77,12 +77,9 @@ func (b *Bridge) Consume(ctx context.Context, w Work) error {
 
 // consume is Consume for one consumer of a stream.
 func (b *Bridge) consume(ctx context.Context, w Work, stream, name string) error {
-	consumer, err := b.js.Consumer(ctx, stream, name)
-	if err != nil && ctx.Err() != nil {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("consumer %s: %w", name, err)
+	consumer, err := b.consumer(ctx, stream, name)
+	if consumer == nil {
+		return err
 	}
 	w.Parallel, w.Within = max(w.Parallel, 1), max(w.Within, 1)
 	if w.Drain <= 0 {
@@ -122,6 +119,19 @@ func (b *Bridge) consume(ctx context.Context, w Work, stream, name string) error
 	end()
 	workers.Wait()
 	return gone
+}
+
+// consumer finds a consumer to serve. There is none, and no error either, where ctx
+// ended before.
+func (b *Bridge) consumer(ctx context.Context, stream, name string) (jetstream.Consumer, error) {
+	consumer, err := b.js.Consumer(ctx, stream, name)
+	switch {
+	case err == nil:
+		return consumer, nil
+	case ctx.Err() != nil:
+		return nil, nil
+	}
+	return nil, fmt.Errorf("consumer %s: %w", name, err)
 }
 
 // deleted reports whether fetching failed because the consumer is gone. A server

@@ -41,12 +41,9 @@ const (
 // which derive from what they are.
 func (h *Hub) Forward(ctx context.Context, w Work) error {
 	b, name := h.b, w.Consumer.Name()
-	consumer, err := b.js.Consumer(ctx, w.Consumer.Stream, name)
-	if err != nil && ctx.Err() != nil {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("consumer %s: %w", name, err)
+	consumer, err := b.consumer(ctx, w.Consumer.Stream, name)
+	if consumer == nil {
+		return err
 	}
 	if w.Stats == nil {
 		w.Stats = new(Stats)

@@ -25,12 +25,9 @@ type Part struct {
 // The context of Work's handler ends with the lease.
 func (b *Bridge) ConsumePart(ctx context.Context, w Work, p Part) error {
 	name := w.Consumer.partName(p.Number)
-	consumer, err := b.js.Consumer(ctx, StreamKeyed, name)
-	if err != nil && ctx.Err() != nil {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("consumer %s: %w", name, err)
+	consumer, err := b.consumer(ctx, StreamKeyed, name)
+	if consumer == nil {
+		return err
 	}
 	if w.Stats == nil {
 		w.Stats = new(Stats)
@@ -60,19 +57,29 @@ func (b *Bridge) ConsumePart(ctx context.Context, w Work, p Part) error {
 			if items, ok := r.open(msg); ok {
 				r.settle(taken{msg: msg, items: items})
 			}
-		case err == nil || stopping.Err() != nil:
-			pause = retryMin
-		case deleted(stopping, consumer, err):
-			return fmt.Errorf("consumer %s: it was deleted", name)
 		default:
-			if pause == retryMax && b.nc.IsConnected() {
-				b.log.Warn("cannot fetch, trying again", "consumer", name, "error", err)
+			if pause, err = r.rest(consumer, pause, "fetch", err); err != nil {
+				return err
 			}
-			_ = sleep(stopping, pause)
-			pause = min(2*pause, retryMax)
 		}
 	}
 	return nil
+}
+
+// rest waits after an attempt that failed with err, longer each time, and returns
+// the pause after the next. An error says that the consumer is gone.
+func (r *run) rest(consumer jetstream.Consumer, pause time.Duration, what string, err error) (time.Duration, error) {
+	switch {
+	case err == nil || r.stopping.Err() != nil:
+		return retryMin, nil
+	case deleted(r.stopping, consumer, err):
+		return 0, fmt.Errorf("consumer %s: it was deleted", r.name)
+	}
+	if pause == retryMax && r.b.nc.IsConnected() {
+		r.b.log.Warn("cannot "+what+", trying again", "consumer", r.name, "error", err)
+	}
+	_ = sleep(r.stopping, pause)
+	return min(2*pause, retryMax), nil
 }
 
 // underLease makes the contexts of a run that a lease allows: stopping ends with

@@ -49,15 +49,15 @@ const (
 func (b *Bridge) Route(ctx context.Context, w Routing) error {
 	name := w.Consumer.Name()
 	parts, err := b.Parts(ctx, w.Consumer)
-	var consumer jetstream.Consumer
-	if err == nil {
-		consumer, err = b.js.Consumer(ctx, w.Consumer.Stream, name)
-	}
 	if err != nil && ctx.Err() != nil {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("consumer %s: %w", name, err)
+	}
+	consumer, err := b.consumer(ctx, w.Consumer.Stream, name)
+	if consumer == nil {
+		return err
 	}
 	stopping, work, end := b.underLease(ctx, w.Lease, routeDrain)
 	defer end()
@@ -83,17 +83,8 @@ func (b *Bridge) Route(ctx context.Context, w Routing) error {
 		} else if left, err = r.follow(); len(left) > 0 {
 			gathered = false
 		}
-		switch {
-		case err == nil || stopping.Err() != nil:
-			pause = retryMin
-		case deleted(stopping, consumer, err):
-			return fmt.Errorf("consumer %s: it was deleted", name)
-		default:
-			if pause == retryMax && b.nc.IsConnected() {
-				b.log.Warn("cannot route, trying again", "consumer", name, "error", err)
-			}
-			_ = sleep(stopping, pause)
-			pause = min(2*pause, retryMax)
+		if pause, err = r.rest(consumer, pause, "route", err); err != nil {
+			return err
 		}
 	}
 	for _, msg := range left {
