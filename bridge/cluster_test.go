@@ -13,6 +13,7 @@ import (
 	"github.com/epmesh/epmesh/bridge/bridgetest"
 	"github.com/epmesh/epmesh/bridge/certs"
 	"github.com/hashicorp/go-hclog"
+	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -127,7 +128,7 @@ func take(t *testing.T, b *bridge.Bridge, n int) {
 		return nil, nil
 	}})
 	if err != nil || len(got) != n {
-		t.Fatalf("%d of %d logs came: %v", len(got), n, err)
+		t.Errorf("%d of %d logs came: %v", len(got), n, err)
 	}
 }
 
@@ -183,6 +184,37 @@ func TestCluster(t *testing.T) {
 	again := member(t, servers[2], "n3", 3, nil) // which was not there for the last twenty
 	ensureAll(t, again)
 	take(t, again, 40)
+}
+
+// Who begins to take while the cluster can decide nothing is given no answer, and
+// takes as soon as it can.
+func TestConsumeWithoutLeader(t *testing.T) {
+	t.Parallel()
+	c := bridgetest.NewCluster(t, 3, false, nil)
+	servers := c.StartAll()
+	var log logged
+	at := member(t, servers[2], "n3", 3, log.logger())
+	ensureAll(t, at)
+	store(t, at, 0, 10)
+	c.Stop(0)
+	c.Stop(1)
+	js, err := jetstream.New(servers[2].Bare(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(js.Conn().Close)
+	// One that was the leader answers for as long as it does not know better.
+	eventually(t, "nobody answers", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		_, err := js.Consumer(ctx, bridge.StreamLog, bridge.ParseConsumer().Name())
+		return err != nil
+	})
+	var took sync.WaitGroup
+	defer took.Wait()
+	took.Go(func() { take(t, at, 10) })
+	eventually(t, "it asks in vain", func() bool { return log.has("cannot ask for the consumer") })
+	c.Start(0)
 }
 
 // A cluster that is too small for the replicas is waited for, and streams that

@@ -121,24 +121,33 @@ func (b *Bridge) consume(ctx context.Context, w Work, stream, name string) error
 	return gone
 }
 
-// consumer finds a consumer to serve. There is none, and no error either, where ctx
-// ended before.
+// consumer finds a consumer to serve, and waits while nobody can say whether there
+// is one. There is none, and no error either, where ctx ended before.
 func (b *Bridge) consumer(ctx context.Context, stream, name string) (jetstream.Consumer, error) {
-	consumer, err := b.js.Consumer(ctx, stream, name)
-	switch {
-	case err == nil:
-		return consumer, nil
-	case ctx.Err() != nil:
-		return nil, nil
+	told := false
+	for pause := retryMin; ; pause = min(2*pause, waitMin) {
+		consumer, err := b.js.Consumer(undated{ctx}, stream, name)
+		switch {
+		case err == nil:
+			return consumer, nil
+		case ctx.Err() != nil:
+			return nil, nil
+		case !passing(err):
+			return nil, fmt.Errorf("consumer %s: %w", name, err)
+		}
+		if !told && b.nc.IsConnected() { // else it has been said
+			told = true
+			b.log.Warn("cannot ask for the consumer, trying again", "consumer", name, "error", err)
+		}
+		_ = sleep(ctx, pause)
 	}
-	return nil, fmt.Errorf("consumer %s: %w", name, err)
 }
 
 // deleted reports whether fetching failed because the consumer is gone. A server
 // that has none of that name does not answer.
 func deleted(ctx context.Context, consumer jetstream.Consumer, err error) bool {
 	if errors.Is(err, nats.ErrNoResponders) {
-		_, err = consumer.Info(ctx)
+		_, err = consumer.Info(undated{ctx})
 	}
 	return errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound)
 }

@@ -75,7 +75,7 @@ func (b *Bridge) Sync() string {
 // so of two that start at once one at least sees the other. nil says nothing.
 func (b *Bridge) Durability(ctx context.Context, say func(context.Context) error) (string, error) {
 	var f footing
-	err := b.patiently(ctx, func() (err error) {
+	err := b.patiently(ctx, func(ctx context.Context) (err error) {
 		f, err = b.footing(ctx)
 		return err
 	})
@@ -161,7 +161,7 @@ func (b *Bridge) contradicting(ctx context.Context, say func(context.Context) er
 	first := map[string]time.Time{}
 	for {
 		var nodes []NodePresence
-		err := b.patiently(ctx, func() (err error) {
+		err := b.patiently(ctx, func(ctx context.Context) (err error) {
 			if err := say(ctx); err != nil {
 				return err
 			}

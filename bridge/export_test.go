@@ -22,7 +22,7 @@ func (s *Server) Bare(tb testing.TB) *nats.Conn {
 // Passing and Patiently are what Ensure waits by.
 func Passing(err error) bool { return passing(err) }
 
-func Patiently(ctx context.Context, f func() error) error {
+func Patiently(ctx context.Context, f func(context.Context) error) error {
 	b := &Bridge{log: hclog.NewNullLogger()}
 	return b.patiently(ctx, f)
 }

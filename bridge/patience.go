@@ -49,13 +49,22 @@ func passing(err error) bool {
 	return false
 }
 
+// undated ends as its context does and tells nobody when. The client waits for an
+// answer until the deadline of what it is given, if there is one, and else 5 s: an
+// answer that went with the server that was to give it would be waited for through
+// all the time there is to ask again.
+type undated struct{ context.Context }
+
+func (undated) Deadline() (time.Time, bool) { return time.Time{}, false }
+
 // patiently calls f until it gives nil or an error that does not pass, or ctx
-// ends. What it waits for is said at once and then now and again; with a cluster
-// of embedded servers also who is missing.
-func (b *Bridge) patiently(ctx context.Context, f func() error) error {
+// ends. What f asks under its own context is given up when no answer comes. What is
+// waited for is said at once and then now and again; with a cluster of embedded
+// servers also who is missing.
+func (b *Bridge) patiently(ctx context.Context, f func(context.Context) error) error {
 	told := time.Time{}
 	for wait := retryMin; ; wait = min(2*wait, retryMax) {
-		err := f()
+		err := f(undated{ctx})
 		if err == nil || ctx.Err() != nil || !passing(err) {
 			if !told.IsZero() && err == nil {
 				b.log.Info("the streams can be reached again")

@@ -43,7 +43,7 @@ func TestPassing(t *testing.T) {
 func TestPatiently(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		away := func() error {
+		away := func(context.Context) error {
 			if calls++; calls < 20 {
 				return &jetstream.APIError{Code: 503, ErrorCode: 10008}
 			}
@@ -53,13 +53,20 @@ func TestPatiently(t *testing.T) {
 			t.Errorf("%d calls: %v", calls, err)
 		}
 		wrong := errors.New("wrong")
-		if err := bridge.Patiently(t.Context(), func() error { return wrong }); !errors.Is(err, wrong) {
+		if err := bridge.Patiently(t.Context(), func(context.Context) error { return wrong }); !errors.Is(err, wrong) {
 			t.Error(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if err := bridge.Patiently(ctx, func() error { return nats.ErrNoResponders }); !errors.Is(err, nats.ErrNoResponders) {
+		dated := false
+		if err := bridge.Patiently(ctx, func(ctx context.Context) error {
+			_, dated = ctx.Deadline()
+			return nats.ErrNoResponders
+		}); !errors.Is(err, nats.ErrNoResponders) {
 			t.Errorf("at the end of the context: %v", err)
+		}
+		if dated {
+			t.Error("the client would wait for one answer until the end of the context")
 		}
 	})
 }

@@ -48,7 +48,7 @@ const (
 // then a part repeats a stretch of itself, in the same order.
 func (b *Bridge) Route(ctx context.Context, w Routing) error {
 	name := w.Consumer.Name()
-	parts, err := b.Parts(ctx, w.Consumer)
+	parts, err := b.Parts(undated{ctx}, w.Consumer)
 	if err != nil && ctx.Err() != nil {
 		return nil
 	}

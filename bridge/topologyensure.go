@@ -17,7 +17,7 @@ import (
 // them. A server that is away, and a cluster that has no leader or fewer servers
 // than replicas, are waited for until ctx ends. Many nodes may do it at once.
 func (b *Bridge) Ensure(ctx context.Context, consumers []Consumer) (orphans []string, err error) {
-	err = b.patiently(ctx, func() error {
+	err = b.patiently(ctx, func(ctx context.Context) error {
 		orphans, err = b.ensure(ctx, consumers)
 		return err
 	})
@@ -110,7 +110,7 @@ func (b *Bridge) consumersOf(ctx context.Context, name string) (jetstream.Stream
 // Ensure.
 func (b *Bridge) EnsureConsumers(ctx context.Context, consumers []Consumer) error {
 	for _, c := range consumers {
-		if err := b.patiently(ctx, func() error { return b.ensureConsumer(ctx, c) }); err != nil {
+		if err := b.patiently(ctx, func(ctx context.Context) error { return b.ensureConsumer(ctx, c) }); err != nil {
 			return err
 		}
 	}
