@@ -136,7 +136,7 @@ func (l *lane) end(broken bool) {
 	l.mu.Unlock()
 	if broken {
 		for _, c := range calls {
-			c.end()
+			c.End(context.Canceled)
 		}
 	}
 }
@@ -162,7 +162,7 @@ func (l *lane) read() error {
 		calls, ended = calls[:0], ended[:0]
 		frame := &laneFrame{buffer: p.Buffer}
 		err := wire.ScanLaneCalls(p.Buffer.ReadOnlyData(), func(c wire.LaneCall) {
-			call := &laneCall{Context: l.stream.Context(), id: c.ID, body: c.Body, frame: frame, limits: l.limits}
+			call := &laneCall{CallContext: wire.CallContext{Context: l.stream.Context()}, id: c.ID, body: c.Body, frame: frame, limits: l.limits}
 			if m := int(c.Method); m >= 0 && m < len(l.methods) {
 				call.method = l.methods[m]
 			}
@@ -193,7 +193,7 @@ func (l *lane) giveUp(ids []uint64) {
 		}
 		l.mu.Unlock()
 		if found != nil {
-			found.end()
+			found.End(context.Canceled)
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/epmesh/epmesh/node/wire"
 	pb "github.com/epmesh/epmesh/proto"
@@ -20,7 +19,8 @@ import (
 // what it has answered so far. It is not used again for another call, since a
 // function may keep its context.
 type laneCall struct {
-	context.Context // the stream's, for its values
+	// It has the stream's values. The node ends the call when it gives it up.
+	wire.CallContext
 
 	id     uint64
 	method *laneMethod // nil: not served
@@ -29,11 +29,7 @@ type laneCall struct {
 	index  int // in lane.calls
 	limits *pb.LaneLimits
 
-	mu    sync.Mutex
-	done  chan struct{} // made when somebody asks for it
-	err   error
-	funcs []*func()
-
+	mu       sync.Mutex
 	messages []byte // as wire.AppendLaneMessage makes them
 	bytes    uint64
 	count    uint32
@@ -53,70 +49,6 @@ func (f *laneFrame) free() {
 	}
 }
 
-// Deadline says none: the node ends the call when it gives it up.
-func (c *laneCall) Deadline() (time.Time, bool) { return time.Time{}, false }
-
-func (c *laneCall) Done() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.done == nil {
-		c.done = make(chan struct{})
-		if c.err != nil {
-			close(c.done)
-		}
-	}
-	return c.done
-}
-
-func (c *laneCall) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.err
-}
-
-// AfterFunc is what package context asks a parent of another type for; without
-// it, every context made from this one would cost a goroutine.
-func (c *laneCall) AfterFunc(f func()) (stop func() bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
-		go f()
-		return func() bool { return false }
-	}
-	entry := &f
-	c.funcs = append(c.funcs, entry)
-	return func() bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		for i, e := range c.funcs {
-			if e == entry {
-				c.funcs = append(c.funcs[:i], c.funcs[i+1:]...)
-				return true
-			}
-		}
-		return false
-	}
-}
-
-// end cancels the context.
-func (c *laneCall) end() {
-	c.mu.Lock()
-	if c.err != nil {
-		c.mu.Unlock()
-		return
-	}
-	c.err = context.Canceled
-	funcs := c.funcs
-	c.funcs = nil
-	if c.done != nil {
-		close(c.done)
-	}
-	c.mu.Unlock()
-	for _, f := range funcs {
-		(*f)()
-	}
-}
-
 var (
 	errTooMuch = status.Error(codes.ResourceExhausted, "this answer is above what the node takes for one item")
 	errLate    = errors.New("the call has ended: answer before the function returns")
@@ -129,8 +61,8 @@ func (c *laneCall) send(m proto.Message) error {
 	switch {
 	case c.closed:
 		return errLate
-	case c.err != nil:
-		return status.FromContextError(c.err).Err()
+	case c.Err() != nil:
+		return status.FromContextError(c.Err()).Err()
 	case c.excess != 0:
 		return errTooMuch
 	}
@@ -166,7 +98,7 @@ func (c *laneCall) close() (messages []byte, excess pb.LaneExcess) {
 	messages, c.messages = c.messages, nil
 	excess = c.excess
 	c.mu.Unlock()
-	c.end()
+	c.End(context.Canceled)
 	return messages, excess
 }
 

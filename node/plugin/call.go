@@ -297,7 +297,7 @@ func (t *turn) stream(s *scratch) ([][]byte, error) {
 		}
 		if err != nil {
 			// gRPC is done with s only when the stream has ended.
-			t.ctx.end(context.Canceled)
+			t.ctx.End(context.Canceled)
 			for stream.RecvMsg(&s.resp) == nil {
 			}
 			return nil, err

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/epmesh/epmesh/node/wire"
 )
 
 // watchTick is how late a call's timeout, or its caller's end, may be seen.
@@ -27,7 +29,7 @@ type watch struct {
 
 // add makes a context that ends with the caller's, or at the deadline.
 func (w *watch) add(caller context.Context, deadline time.Time) *callContext {
-	c := &callContext{Context: caller, deadline: deadline, done: make(chan struct{})}
+	c := &callContext{CallContext: wire.CallContext{Context: caller}, deadline: deadline}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	c.index = len(w.calls)
@@ -68,73 +70,17 @@ func (w *watch) look() {
 	w.mu.Unlock()
 	for _, c := range over {
 		if err := c.Context.Err(); err != nil {
-			c.end(err)
+			c.End(err)
 		} else {
-			c.end(context.DeadlineExceeded)
+			c.End(context.DeadlineExceeded)
 		}
 	}
 }
 
-// callContext is the context of one call under a watch. It shows no deadline to
-// gRPC, which would send it along.
+// callContext is the context of one call under a watch.
 type callContext struct {
-	context.Context // the caller's, for its values
-	deadline        time.Time
-	index           int // in watch.calls
-	done            chan struct{}
+	wire.CallContext // it has the caller's values
 
-	mu    sync.Mutex
-	err   error
-	funcs []*func()
-}
-
-// Deadline says none; the watch has it.
-func (c *callContext) Deadline() (time.Time, bool) { return time.Time{}, false }
-
-func (c *callContext) Done() <-chan struct{} { return c.done }
-
-func (c *callContext) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.err
-}
-
-// AfterFunc is what package context asks a parent of another type for; without
-// it, every context made from this one would cost a goroutine.
-func (c *callContext) AfterFunc(f func()) (stop func() bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
-		go f()
-		return func() bool { return false }
-	}
-	entry := &f
-	c.funcs = append(c.funcs, entry)
-	return func() bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		for i, e := range c.funcs {
-			if e == entry {
-				c.funcs = append(c.funcs[:i], c.funcs[i+1:]...)
-				return true
-			}
-		}
-		return false
-	}
-}
-
-func (c *callContext) end(err error) {
-	c.mu.Lock()
-	if c.err != nil {
-		c.mu.Unlock()
-		return
-	}
-	c.err = err
-	funcs := c.funcs
-	c.funcs = nil
-	close(c.done)
-	c.mu.Unlock()
-	for _, f := range funcs {
-		(*f)()
-	}
+	deadline time.Time
+	index    int // in watch.calls
 }
