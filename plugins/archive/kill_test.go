@@ -1,9 +1,7 @@
 package archive
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -25,64 +23,15 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// programEnv tells the test binary to be the plugin; it holds the work dir and
-// the settings.
-const programEnv = "EPMESH_ARCHIVE_TEST"
-
 func TestMain(m *testing.M) {
-	if text := os.Getenv(programEnv); text != "" {
-		var p struct {
-			Dir      string
-			Settings json.RawMessage
+	enginetest.Program(func(dir string, settings []byte) error {
+		r, err := New(plugins.Instance{Name: "archive", Dir: dir, Host: "n1", Logger: plugins.NewLogger("archive", nil), Config: gjson.ParseBytes(settings)})
+		if err != nil {
+			return err
 		}
-		if err := json.Unmarshal([]byte(text), &p); err != nil {
-			panic(err)
-		}
-		r, err := New(plugins.Instance{Name: "archive", Dir: p.Dir, Host: "n1", Logger: plugins.NewLogger("archive", nil), Config: gjson.ParseBytes(p.Settings)})
-		if err == nil {
-			err = r.Run(context.Background())
-		}
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+		return r.Run(context.Background())
+	})
 	goleak.VerifyTestMain(m)
-}
-
-// spawn runs the plugin as a process and returns it once it serves.
-func spawn(t *testing.T, dir, settings string) *exec.Cmd {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := json.Marshal(map[string]any{"Dir": dir, "Settings": json.RawMessage(settings)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), programEnv+"="+string(text), "NODE_NAME=n1")
-	out, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan bool, 1)
-	go func() {
-		ok := false
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if !ok && strings.Contains(lines.Text(), `"serving"`) {
-				ok = true
-				served <- true
-			}
-		}
-		served <- false
-	}()
-	if !<-served {
-		t.Fatalf("the plugin does not serve: %v", cmd.Wait())
-	}
-	return cmd
 }
 
 // The plugin is killed again and again while events come from many calls. The
@@ -116,7 +65,7 @@ func TestKilled(t *testing.T) {
 				return event(int(next.Add(1)), fmt.Sprint("t", rand.N(6)))
 			}
 			for range rounds {
-				cmd := spawn(t, dir, settings)
+				cmd := enginetest.Spawn(t, dir, settings)
 				client := pb.NewOutputClient(enginetest.Dial(t, dir, "archive_output.sock"))
 				ctx, end := context.WithCancel(t.Context()) // calls wait for a plugin that is gone
 				var calls sync.WaitGroup
@@ -154,7 +103,7 @@ func TestKilled(t *testing.T) {
 				calls.Wait()
 				torn += tornFiles(t, filepath.Join(dir, "archive"))
 			}
-			last := spawn(t, dir, settings) // which mends what the last one left
+			last := enginetest.Spawn(t, dir, settings) // which mends what the last one left
 			if err := last.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}

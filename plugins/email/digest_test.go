@@ -1,7 +1,6 @@
 package email
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -130,25 +129,14 @@ func TestDigestWithATroublemaker(t *testing.T) {
 	within(t, "the troublemaker is mailed", func() bool { return mailed(t, o)["bad"] == 1 })
 }
 
-// programEnv tells the test binary to be the plugin.
-const programEnv = "EPMESH_EMAIL_TEST"
-
 func TestMain(m *testing.M) {
-	if text := os.Getenv(programEnv); text != "" {
-		var p struct {
-			Dir      string
-			Settings json.RawMessage
+	enginetest.Program(func(dir string, settings []byte) error {
+		r, err := New(plugins.Instance{Name: "mail", Dir: dir, Host: "n1", Logger: plugins.NewLogger("mail", nil), Config: gjson.ParseBytes(settings)})
+		if err != nil {
+			return err
 		}
-		if err := json.Unmarshal([]byte(text), &p); err != nil {
-			panic(err)
-		}
-		r, err := New(plugins.Instance{Name: "mail", Dir: p.Dir, Host: "n1", Logger: plugins.NewLogger("mail", nil), Config: gjson.ParseBytes(p.Settings)})
-		if err == nil {
-			err = r.Run(context.Background())
-		}
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+		return r.Run(context.Background())
+	})
 	goleak.VerifyTestMain(m)
 }
 
@@ -158,36 +146,13 @@ func TestKilledDigest(t *testing.T) {
 	o := openOffice(t, "127.0.0.1:0", nil, false)
 	dir := shortdir.New(t)
 	start := func(every string) *exec.Cmd {
-		self, err := os.Executable()
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := json.Marshal(map[string]any{"Dir": dir, "Settings": values{
+		settings, err := json.Marshal(values{
 			"server": o.addr, "security": "none", "from": "a@b.test", "to": []string{"c@d.test"}, "digest": values{"every": every, "max": 1000, "maxKept": 1000},
-		}})
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.Command(self)
-		cmd.Env = append(os.Environ(), programEnv+"="+string(text))
-		out, err := cmd.StderrPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if strings.Contains(lines.Text(), `"serving"`) {
-				go func() {
-					for lines.Scan() {
-					}
-				}()
-				return cmd
-			}
-		}
-		t.Fatalf("the plugin does not serve: %v", cmd.Wait())
-		return nil
+		return enginetest.Spawn(t, dir, string(settings))
 	}
 	ledger := map[string]bool{}
 	next := 0

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -108,34 +107,16 @@ func about(t testing.TB, d *data, ip string) string {
 	return string(appendJSON(nil, p, n))
 }
 
-// output collects the plugin's log lines.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) has(text string) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return strings.Contains(o.b.String(), text)
-}
-
 // running is the plugin behind its socket.
 type running struct {
-	out    *output
+	out    *enginetest.Output
 	client pb.ParsingClient
 	stop   func() error
 }
 
 func run(t testing.TB, dir, name, settings string) *running {
 	t.Helper()
-	w := &running{out: new(output)}
+	w := &running{out: new(enginetest.Output)}
 	r, err := New(plugins.Instance{Name: name, Dir: dir, Logger: plugins.NewLogger(name, w.out), Config: gjson.Parse(settings)})
 	if err != nil {
 		t.Fatal(err)

@@ -62,7 +62,7 @@ func TestReload(t *testing.T) {
 		}
 		return gjson.Get(got, "b.city").String()
 	}
-	if got := city(); got != "" || !w.out.has("no files") {
+	if got := city(); got != "" || !w.out.Has("no files") {
 		t.Errorf("without files: %q", got)
 	}
 	put(t, folder, "city.mmdb", set("one"))
@@ -83,7 +83,7 @@ func TestReload(t *testing.T) {
 	put(t, folder, "city.mmdb", set("two"))
 	until(t, "the second set", func() bool { return city() == "two" })
 	put(t, folder, "city.mmdb", []byte("broken"))
-	until(t, "word of the broken file", func() bool { return w.out.has("changed files are not taken") && w.out.has("city.mmdb") })
+	until(t, "word of the broken file", func() bool { return w.out.Has("changed files are not taken") && w.out.Has("city.mmdb") })
 	stop.Store(true)
 	asking.Wait()
 	if got := city(); got != "two" {
@@ -92,7 +92,7 @@ func TestReload(t *testing.T) {
 	if err := os.RemoveAll(folder); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "word of the folder", func() bool { return w.out.has("the files are gone") })
+	until(t, "word of the folder", func() bool { return w.out.Has("the files are gone") })
 	if got := city(); got != "two" {
 		t.Errorf("without the folder: %q", got)
 	}
@@ -108,7 +108,7 @@ func TestStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := run(t, dir, "geo", `{}`)
-	if got, err := w.parse(t, `{"a":"192.0.2.1"}`, "a", "b"); err != nil || gjson.Get(got, "b.asn").Int() != 64500 || !w.out.has("not all files can be read") {
+	if got, err := w.parse(t, `{"a":"192.0.2.1"}`, "a", "b"); err != nil || gjson.Get(got, "b.asn").Int() != 64500 || !w.out.Has("not all files can be read") {
 		t.Errorf("with a broken file beside it: %s, %v", got, err)
 	}
 	for settings, want := range map[string]string{

@@ -21,36 +21,10 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// output collects the plugin's log lines.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) lines(message string) []gjson.Result {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	var found []gjson.Result
-	for line := range strings.Lines(o.b.String()) {
-		if r := gjson.Parse(line); r.Get("@message").String() == message {
-			found = append(found, r)
-		}
-	}
-	return found
-}
-
-func (o *output) String() string { o.mu.Lock(); defer o.mu.Unlock(); return o.b.String() }
-
 // world is a running plugin and the engine that it sends to.
 type world struct {
 	*enginetest.Engine
-	out    *output
+	out    *enginetest.Output
 	server *server
 	url    string // of the first listener
 	client *http.Client
@@ -69,7 +43,7 @@ func run(t testing.TB, settings string) *world {
 
 func runOver(t testing.TB, e *enginetest.Engine, settings string) *world {
 	t.Helper()
-	w := &world{Engine: e, out: new(output)}
+	w := &world{Engine: e, out: new(enginetest.Output)}
 	r, err := New(instance(w.Dir, w.out, settings))
 	if err != nil {
 		t.Fatal(err)
@@ -88,12 +62,12 @@ func runOver(t testing.TB, e *enginetest.Engine, settings string) *world {
 		transport.CloseIdleConnections()
 	})
 	t.Cleanup(w.stop)
-	w.Wait(t, "addresses", func() bool { return len(w.out.lines("listening")) == len(w.server.Listeners) })
+	w.Wait(t, "addresses", func() bool { return len(w.out.Lines("listening")) == len(w.server.Listeners) })
 	w.url = "http://" + w.address(0)
 	return w
 }
 
-func (w *world) address(i int) string { return w.out.lines("listening")[i].Get("address").String() }
+func (w *world) address(i int) string { return w.out.Lines("listening")[i].Get("address").String() }
 
 const local = `{"listeners":[{"listen":"127.0.0.1:0"}]}`
 

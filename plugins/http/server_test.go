@@ -116,7 +116,7 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("%d requests with %d bytes are still in hand", requests, bytes)
 	}
 	w.stop()
-	if last := w.out.lines("requests so far"); len(last) != 1 || last[0].Get("tooLarge").Int() != 6 || last[0].Get("records").Int() != 0 {
+	if last := w.out.Lines("requests so far"); len(last) != 1 || last[0].Get("tooLarge").Int() != 6 || last[0].Get("records").Int() != 0 {
 		t.Errorf("counters: %v", last)
 	}
 }

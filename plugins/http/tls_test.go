@@ -132,7 +132,7 @@ func TestTLS(t *testing.T) {
 	// A key that does not fit leaves all as it was, until the certificate comes.
 	cert, key = ca.sign(t, "second")
 	replace(t, keyFile, key)
-	w.Wait(t, "word of the wrong key", func() bool { return len(w.out.lines("changed certificates are not taken, the old ones hold")) > 0 })
+	w.Wait(t, "word of the wrong key", func() bool { return len(w.out.Lines("changed certificates are not taken, the old ones hold")) > 0 })
 	if status, name, _, err := call(ca, "first-token-0123456789"); status != 200 || name != "first" {
 		t.Errorf("with a wrong key: %d by %s, %v", status, name, err)
 	}
@@ -148,7 +148,7 @@ func TestTLS(t *testing.T) {
 	replace(t, tokenFile, []byte("second-token-0123456789\n"))
 	w.Wait(t, "the end of the first token", func() bool { status, _, _, _ := call(ca, "first-token-0123456789"); return status == 401 })
 	replace(t, tokenFile, nil)
-	w.Wait(t, "word of the empty file", func() bool { return len(w.out.lines("changed tokens are not taken, the old ones hold")) > 0 })
+	w.Wait(t, "word of the empty file", func() bool { return len(w.out.Lines("changed tokens are not taken, the old ones hold")) > 0 })
 	if status, _, _, _ := call(ca, "second-token-0123456789"); status != 200 {
 		t.Errorf("the second token after an empty file: %d", status)
 	}

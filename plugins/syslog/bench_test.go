@@ -23,7 +23,7 @@ import (
 func BenchmarkTCP(b *testing.B) {
 	const n = 100_000
 	sink := enginetest.NewSink(b, shortdir.New(b))
-	out := new(output)
+	out := new(enginetest.Output)
 	i := plugins.Instance{Name: "s", Dir: sink.Dir, Logger: plugins.NewLogger("s", out), Config: parse(`{"listeners":[{"listen":"127.0.0.1:0","network":"tcp"}]}`)}
 	r, err := New(i)
 	if err != nil {
@@ -32,10 +32,10 @@ func BenchmarkTCP(b *testing.B) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()
-	for len(out.lines("listening")) == 0 {
+	for len(out.Lines("listening")) == 0 {
 		<-time.After(time.Millisecond)
 	}
-	addr := out.lines("listening")[0]["address"].(string)
+	addr := out.Lines("listening")[0].Get("address").String()
 	bareAddr, stop := bareTCP(b, i)
 	var text strings.Builder
 	for i := range n {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/epmesh/epmesh/plugins"
+	"github.com/epmesh/epmesh/plugins/enginetest"
 )
 
 // logRecord is what an engine stores.
@@ -168,7 +169,7 @@ func TestTLS(t *testing.T) {
 		t.Errorf("stored %v", s)
 	}
 	w.stop()
-	if len(w.out.lines("connection reset: what of it is not stored has to be sent again")) == 0 {
+	if len(w.out.Lines("connection reset: what of it is not stored has to be sent again")) == 0 {
 		t.Error("no word of refused senders")
 	}
 
@@ -189,7 +190,7 @@ func TestTLS(t *testing.T) {
 func TestCertificatesAreReloaded(t *testing.T) {
 	a := newAuthority(t)
 	a.server("server")
-	out := new(output)
+	out := new(enginetest.Output)
 	c, err := newCertificates(tlsSetting{Cert: a.path("server.pem"), Key: a.path("server.key"), ClientAuth: "none"}, plugins.NewLogger("s", out))
 	if err != nil {
 		t.Fatal(err)
@@ -202,12 +203,12 @@ func TestCertificatesAreReloaded(t *testing.T) {
 		t.Error("the files are looked at for each connection")
 	}
 	c.looked = c.looked.Add(-recheck)
-	if c.newest() != first || len(out.lines("changed certificates are not taken")) != 1 {
+	if c.newest() != first || len(out.Lines("changed certificates are not taken")) != 1 {
 		t.Error("a broken certificate was taken, or passed over in silence")
 	}
 	a.server("server")
 	c.looked = c.looked.Add(-recheck)
-	if c.newest() == first || len(out.lines("certificates have changed and are taken")) != 1 {
+	if c.newest() == first || len(out.Lines("certificates have changed and are taken")) != 1 {
 		t.Error("the new certificate is not taken")
 	}
 	if _, err := newCertificates(tlsSetting{Cert: "/nowhere", Key: "/nowhere"}, plugins.NewLogger("s", out)); err == nil || !strings.Contains(err.Error(), "tls.cert") {

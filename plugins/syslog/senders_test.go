@@ -314,7 +314,7 @@ func TestSenderLogger(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("stored %q\n%s", w.Raws(), w.out.text.String())
+			t.Logf("stored %q\n%s", w.Raws(), w.out.String())
 		}
 	})
 	w.Wait(t, "all messages", func() bool { return len(w.Stored()) == len(want) })

@@ -3,7 +3,6 @@ package syslog
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,34 +23,9 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// output is the plugin's log as the node reads it.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-// lines are the JSON lines with this message.
-func (o *output) lines(message string) (found []map[string]any) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for line := range strings.Lines(o.text.String()) {
-		var m map[string]any
-		if json.Unmarshal([]byte(line), &m) == nil && m["@message"] == message {
-			found = append(found, m)
-		}
-	}
-	return found
-}
-
 type world struct {
 	*enginetest.Engine
-	out    *output
+	out    *enginetest.Output
 	server *server
 	stop   func()
 }
@@ -59,7 +33,7 @@ type world struct {
 // run starts the plugin and returns the addresses it announces, by network.
 func run(t *testing.T, settings string) (*world, map[string]string) {
 	t.Helper()
-	w := &world{Engine: enginetest.New(t, shortdir.New(t)), out: new(output)}
+	w := &world{Engine: enginetest.New(t, shortdir.New(t)), out: new(enginetest.Output)}
 	r, err := New(plugins.Instance{Name: "syslog", Dir: w.Dir, Host: "this-host", Logger: plugins.NewLogger("syslog", w.out), Config: gjson.Parse(settings)})
 	if err != nil {
 		t.Fatal(err)
@@ -76,13 +50,13 @@ func run(t *testing.T, settings string) (*world, map[string]string) {
 	})
 	t.Cleanup(w.stop)
 	want := len(w.server.Listeners)
-	w.Wait(t, "addresses", func() bool { return len(w.out.lines("listening")) == want })
+	w.Wait(t, "addresses", func() bool { return len(w.out.Lines("listening")) == want })
 	addrs := map[string]string{}
-	for _, line := range w.out.lines("listening") {
-		if line["@level"] != "info" {
+	for _, line := range w.out.Lines("listening") {
+		if line.Get("@level").String() != "info" {
 			t.Errorf("level: %v", line)
 		}
-		addrs[line["network"].(string)] = line["address"].(string)
+		addrs[line.Get("network").String()] = line.Get("address").String()
 	}
 	return w, addrs
 }
@@ -183,7 +157,7 @@ func TestUDPDropsAreCounted(t *testing.T) {
 		return w.server.dropped.Load() > 0
 	})
 	w.stop()
-	if len(w.out.lines("datagrams dropped: the node takes logs slower than they come")) == 0 {
+	if len(w.out.Lines("datagrams dropped: the node takes logs slower than they come")) == 0 {
 		t.Error("no word of the drops")
 	}
 }
