@@ -186,6 +186,50 @@ func TestCluster(t *testing.T) {
 	take(t, again, 40)
 }
 
+// A server that lost its disk gets all from the others, is seen to lack it until
+// then, and can stand for them after that.
+func TestDiskIsReplaced(t *testing.T) {
+	t.Parallel()
+	c := bridgetest.NewCluster(t, 3, false, nil)
+	servers := c.StartAll()
+	one := member(t, servers[0], "n1", 3, nil)
+	ensureAll(t, one)
+	store(t, one, 0, 50)
+	stale := func(b *bridge.Bridge) (away, behind map[string]int) {
+		away, behind = map[string]int{}, map[string]int{}
+		states, _, err := b.State(t.Context())
+		if err != nil {
+			return map[string]int{"unknown": 1}, nil // while a leader is chosen
+		}
+		for _, s := range states {
+			for _, copy := range s.Stale {
+				if copy.Away {
+					away[copy.Server]++
+				} else {
+					behind[copy.Server]++
+				}
+			}
+		}
+		return away, behind
+	}
+	all := func() bool { away, behind := stale(one); return len(away)+len(behind) == 0 }
+	eventually(t, "all copies are whole", all)
+	c.Stop(2)
+	c.Wipe(2)
+	eventually(t, "all copies of the third are away, and no others", func() bool {
+		away, behind := stale(one)
+		return len(away) == 1 && away["n3"] > 5 && len(behind) == 0
+	})
+	store(t, one, 50, 100)
+	three := member(t, c.Start(2), "n3", 3, nil)
+	eventually(t, "all copies are whole again", all)
+	one.Close()
+	c.Stop(0)
+	take(t, three, 100)
+	store(t, three, 100, 120)
+	take(t, three, 20)
+}
+
 // Who begins to take while the cluster can decide nothing is given no answer, and
 // takes as soon as it can.
 func TestConsumeWithoutLeader(t *testing.T) {

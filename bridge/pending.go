@@ -26,6 +26,8 @@ type StreamState struct {
 	Bytes    uint64 `json:"bytes"`
 	MaxBytes int64  `json:"max_bytes"` // 0: no limit
 	Replicas int    `json:"replicas"`
+	// Stale are the copies that are not whole, and were not a moment ago.
+	Stale []StaleCopy `json:"stale,omitempty"`
 }
 
 // State asks the server for all streams and consumers of epmesh. With an error it
@@ -46,6 +48,7 @@ func (b *Bridge) State(ctx context.Context) ([]StreamState, []Pending, error) {
 		states = append(states, StreamState{
 			Name: s.name, Messages: info.State.Msgs, Bytes: info.State.Bytes,
 			MaxBytes: max(info.Config.MaxBytes, 0), Replicas: info.Config.Replicas,
+			Stale: staleCopies(info.Cluster),
 		})
 		for _, c := range all {
 			if c.Name == keeper {
@@ -61,5 +64,6 @@ func (b *Bridge) State(ctx context.Context) ([]StreamState, []Pending, error) {
 			})
 		}
 	}
+	b.dropMoments(ctx, states)
 	return states, pending, errors.Join(failed...)
 }

@@ -158,7 +158,7 @@ func streamsText(m meshJSON, width int) string {
 		if s.MaxBytes > 0 {
 			limit = sizeText(uint64(s.MaxBytes))
 		}
-		rows = append(rows, []string{s.Name, fmt.Sprint(s.Messages), sizeText(s.Bytes), limit, fmt.Sprint(s.Replicas)})
+		rows = append(rows, []string{s.Name, fmt.Sprint(s.Messages), sizeText(s.Bytes), limit, replicasText(s)})
 	}
 	return table(width, rows)
 }
@@ -212,6 +212,9 @@ func notesText(m meshJSON, now time.Time) string {
 	}
 	if len(prints) > 1 {
 		note("the nodes have different pipelines: drafts that travel between them start again")
+	}
+	for _, line := range copiesText(m.Streams) {
+		note("%s", line)
 	}
 	for _, s := range m.Stages {
 		if s.Partitions != nil {

@@ -62,7 +62,8 @@ func mesh(now time.Time) meshJSON {
 			{Presence: bridge.Presence{Node: "edge-4", Version: "v0.0.9"}, Seen: now.Add(-25 * time.Minute)},
 		},
 		Streams: []bridge.StreamState{
-			{Name: "EPMESH_LOG", Messages: 12, Bytes: 3 << 20, Replicas: 3}, {Name: "EPMESH_EVENT", Messages: 7, Bytes: 512, MaxBytes: 1 << 30, Replicas: 3},
+			{Name: "EPMESH_LOG", Messages: 12, Bytes: 3 << 20, Replicas: 3, Stale: []bridge.StaleCopy{{Server: "nats-2", Behind: 40}, {Server: "nats-3", Away: true, Behind: 90}}},
+			{Name: "EPMESH_EVENT", Messages: 7, Bytes: 512, MaxBytes: 1 << 30, Replicas: 3, Stale: []bridge.StaleCopy{{Server: "nats-2"}}},
 		},
 	}
 	m.join([]bridge.Pending{

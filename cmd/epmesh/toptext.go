@@ -22,7 +22,7 @@ func topText(m meshJSON, list []advice, now time.Time, width, rows int, by strin
 	stages := narrow(topStages(m, list, now, by), width, adviceLeast, "BUSY", "IN/S", "EACH", "ADVICE", "DONE/S", "OLDEST", "LIVE")
 	if rows > 0 {
 		// The head line, and a blank line before each table and the notes.
-		notes = notes[:min(len(notes), max(rows/4, 1))]
+		notes = notes[:min(len(notes), max(rows/5, 1))]
 		room := rows - 4 - len(notes)
 		nodes = atMost(nodes, max(room/2, room-len(stages)))
 		stages = atMost(stages, max(room-len(nodes), 2))
@@ -199,6 +199,9 @@ func topNotes(m meshJSON, now time.Time, width int) (lines []string) {
 	add := func(format string, args ...any) { lines = append(lines, fit(fmt.Sprintf(format, args...), width)+"\n") }
 	for _, what := range m.Unasked {
 		add("could not be asked: %s", what)
+	}
+	for _, line := range copiesText(m.Streams) {
+		add("%s", line)
 	}
 	for _, s := range m.Stages {
 		if text := s.nowhere(now); text != "" {
