@@ -12,6 +12,7 @@ import (
 	"github.com/epmesh/epmesh/bridge"
 	"github.com/epmesh/epmesh/bridge/bridgetest"
 	"github.com/epmesh/epmesh/bridge/certs"
+	"github.com/epmesh/epmesh/integration/logbuffer"
 	"github.com/hashicorp/go-hclog"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
@@ -20,38 +21,6 @@ import (
 // patient is how long tests of clusters wait: elections take seconds where the
 // machine is busy.
 const patient = 2 * time.Minute
-
-// logged keeps what is logged.
-type logged struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logged) has(text string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Contains(l.text.String(), text)
-}
-
-func (l *logged) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), text)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-func (l *logged) logger() hclog.Logger { return hclog.New(&hclog.LoggerOptions{Output: l}) }
 
 // eventually waits until ok.
 func eventually(t *testing.T, what string, ok func() bool) {
@@ -138,19 +107,19 @@ func take(t *testing.T, b *bridge.Bridge, n int) {
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	c := bridgetest.NewCluster(t, 3, true, nil)
-	var log logged
+	var log logbuffer.Buffer
 	first := c.Start(0)
 	opened := make(chan *bridge.Bridge, 1)
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patient)
 		defer cancel()
-		b, err := bridge.Open(ctx, bridge.Options{Name: "n1", Server: first, Replicas: 3, Logger: log.logger()})
+		b, err := bridge.Open(ctx, bridge.Options{Name: "n1", Server: first, Replicas: 3, Logger: log.Logger()})
 		if err != nil {
 			t.Error(err)
 		}
 		opened <- b
 	}()
-	eventually(t, "the first says for whom it waits", func() bool { return log.has("1 of 3 servers known (n1); no answer from 127.0.0.1:") })
+	eventually(t, "the first says for whom it waits", func() bool { return log.Has("1 of 3 servers known (n1); no answer from 127.0.0.1:") })
 	second, third := c.Start(1), c.Start(2)
 	one := <-opened
 	if one == nil {
@@ -236,8 +205,8 @@ func TestConsumeWithoutLeader(t *testing.T) {
 	t.Parallel()
 	c := bridgetest.NewCluster(t, 3, false, nil)
 	servers := c.StartAll()
-	var log logged
-	at := member(t, servers[2], "n3", 3, log.logger())
+	var log logbuffer.Buffer
+	at := member(t, servers[2], "n3", 3, log.Logger())
 	ensureAll(t, at)
 	store(t, at, 0, 10)
 	c.Stop(0)
@@ -257,7 +226,7 @@ func TestConsumeWithoutLeader(t *testing.T) {
 	var took sync.WaitGroup
 	defer took.Wait()
 	took.Go(func() { take(t, at, 10) })
-	eventually(t, "it asks in vain", func() bool { return log.has("cannot ask for the consumer") })
+	eventually(t, "it asks in vain", func() bool { return log.Has("cannot ask for the consumer") })
 	c.Start(0)
 }
 
@@ -270,8 +239,8 @@ func TestReplicasAreRaised(t *testing.T) {
 	low := member(t, servers[0], "n1", 1, nil)
 	ensureAll(t, low)
 	store(t, low, 0, 10)
-	var log logged
-	high := member(t, servers[1], "n2", 3, log.logger())
+	var log logbuffer.Buffer
+	high := member(t, servers[1], "n2", 3, log.Logger())
 	done := make(chan error, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), patient)
 	defer cancel()
@@ -282,10 +251,10 @@ func TestReplicasAreRaised(t *testing.T) {
 	eventually(t, "it says that servers are missing", func() bool {
 		select {
 		case err := <-done:
-			t.Fatalf("it does not wait: %v\n%s", err, log.text.String())
+			t.Fatalf("it does not wait: %v\n%s", err, log.String())
 		default:
 		}
-		return log.has("2 of 2 servers known (n1, n2)")
+		return log.Has("2 of 2 servers known (n1, n2)")
 	})
 	c.Start(2)
 	if err := <-done; err != nil {
@@ -322,18 +291,18 @@ func TestStrangersStayOut(t *testing.T) {
 	})
 	servers := c.StartAll()
 	for i, s := range servers {
-		var log logged
+		var log logbuffer.Buffer
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() {
-			b, err := bridge.Open(ctx, bridge.Options{Name: "n", Server: s, Logger: log.logger()})
+			b, err := bridge.Open(ctx, bridge.Options{Name: "n", Server: s, Logger: log.Logger()})
 			if err == nil {
 				b.Close()
 			}
 			done <- err
 		}()
 		eventually(t, "it says that the others do not join", func() bool {
-			return log.has(fmt.Sprintf("1 of 3 servers known (n%d); all seeds answer", i+1))
+			return log.Has(fmt.Sprintf("1 of 3 servers known (n%d); all seeds answer", i+1))
 		})
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {

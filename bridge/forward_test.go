@@ -12,6 +12,7 @@ import (
 	"github.com/epmesh/epmesh/bridge"
 	"github.com/epmesh/epmesh/bridge/bridgetest"
 	"github.com/epmesh/epmesh/bridge/certs"
+	"github.com/epmesh/epmesh/integration/logbuffer"
 	"github.com/hashicorp/go-hclog"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -21,7 +22,7 @@ import (
 type edge struct {
 	*bridge.Bridge
 	hub   *bridge.Hub
-	log   *logged
+	log   *logbuffer.Buffer
 	stats map[string]*bridge.Stats
 	stop  func()
 }
@@ -34,7 +35,7 @@ func startEdge(t *testing.T, dir string, urls ...string) *edge {
 
 func startEdgeTLS(t *testing.T, dir string, files bridge.TLSFiles, urls ...string) *edge {
 	t.Helper()
-	e := &edge{log: new(logged), stats: map[string]*bridge.Stats{}}
+	e := &edge{log: new(logbuffer.Buffer), stats: map[string]*bridge.Stats{}}
 	log := hclog.New(&hclog.LoggerOptions{Output: e.log, Level: hclog.Info})
 	srv, err := bridge.StartServer(bridge.ServerOptions{
 		Name: "edge-1", Dir: filepath.Join(dir, "nats"), SyncInterval: time.Minute, MaxPayload: 8 << 20,
@@ -187,20 +188,20 @@ func TestEdgeKeepsWhileTheHubIsAway(t *testing.T) {
 	}
 	eventually(t, "it says why", func() bool { return strings.Contains(e.hub.Status().Reason, "refused") })
 	e.stop()
-	if n := e.log.count("link to the hub is down"); n != 1 {
+	if n := e.log.Count("link to the hub is down"); n != 1 {
 		t.Errorf("it was said %d times that the link is down:\n%s", n, e.log)
 	}
 
 	e = startEdge(t, dir, hub.EdgeURL())
 	store(t, e.Bridge, 300, 400)
-	eventually(t, "it says that there is no hub", func() bool { return e.log.has("link to the hub is down") })
+	eventually(t, "it says that there is no hub", func() bool { return e.log.Has("link to the hub is down") })
 	hub.Start()
 	at := worker(t, hub)
 	if _, came := all(t, at, bridge.ParseConsumer(), 400); came != 400 {
 		t.Errorf("%d logs came, for 400", came)
 	}
 	eventually(t, "the edge is done", func() bool { return e.waiting(t) == 0 })
-	if up, down := e.log.count("link to the hub is up"), e.log.count("link to the hub is down"); up != 1 || down != 1 {
+	if up, down := e.log.Count("link to the hub is up"), e.log.Count("link to the hub is down"); up != 1 || down != 1 {
 		t.Errorf("it was said %d times that the link is up, %d times that it is down:\n%s", up, down, e.log)
 	}
 }
@@ -270,7 +271,7 @@ func TestEdgeSaysWhyNothingGoes(t *testing.T) {
 	eventually(t, "no node has made the streams", func() bool { return strings.Contains(e.hub.Status().Reason, "nobody at the hub takes epmesh.log") })
 	worker(t, hub)
 	eventually(t, "the answer is missed", func() bool { return strings.Contains(e.hub.Status().Reason, "subscribe to epmesh.edge.edge-1.>") })
-	if n := e.log.count("does not store"); n != 1 {
+	if n := e.log.Count("does not store"); n != 1 {
 		t.Errorf("it was said %d times:\n%s", n, e.log)
 	}
 	e.stop()
@@ -278,8 +279,8 @@ func TestEdgeSaysWhyNothingGoes(t *testing.T) {
 	refused := startEdge(t, t.TempDir(), strings.Replace(hub.EdgeURL(), ":e@", ":wrong@", 1))
 	store(t, refused.Bridge, 0, 3)
 	eventually(t, "it is refused", func() bool { return strings.Contains(refused.hub.Status().Reason, "Authorization") })
-	eventually(t, "it is said", func() bool { return refused.log.has("link to the hub is down") })
-	if refused.log.has("wrong") || refused.log.count("\n") > 3 {
+	eventually(t, "it is said", func() bool { return refused.log.Has("link to the hub is down") })
+	if refused.log.Has("wrong") || refused.log.Count("\n") > 3 {
 		t.Errorf("the log:\n%s", refused.log)
 	}
 }
@@ -359,9 +360,9 @@ func TestEdgeOverTLS(t *testing.T) {
 	worker(t, hub)
 	for name, files := range map[string]bridge.TLSFiles{"ours": edgeTLS, "theirs": stranger} {
 		t.Run(name, func(t *testing.T) {
-			log := new(logged)
+			log := new(logbuffer.Buffer)
 			srv, err := bridge.StartServer(bridge.ServerOptions{
-				Name: "edge-1", Dir: t.TempDir(), SyncInterval: time.Minute, MaxPayload: 1 << 20, Logger: log.logger(),
+				Name: "edge-1", Dir: t.TempDir(), SyncInterval: time.Minute, MaxPayload: 1 << 20, Logger: log.Logger(),
 				Leaf: bridge.LeafOptions{URLs: []string{hub.EdgeURL()}, TLS: files},
 			})
 			if err != nil {

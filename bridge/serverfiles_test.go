@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/epmesh/epmesh/bridge"
+	"github.com/epmesh/epmesh/integration/logbuffer"
 )
 
 // A server with the written configuration takes a node with the written context,
@@ -65,7 +65,7 @@ func TestServerFiles(t *testing.T) {
 	if err := os.WriteFile(file, []byte(context), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	said := new(lockedText)
+	said := new(logbuffer.Buffer)
 	log := hclog.New(&hclog.LoggerOptions{Output: said, Level: hclog.Warn})
 	b, err := bridge.Open(t.Context(), bridge.Options{Name: "n", Context: file, Logger: log})
 	if err != nil {
@@ -76,24 +76,6 @@ func TestServerFiles(t *testing.T) {
 	if text := said.String(); strings.Contains(text, "ermissions") {
 		t.Errorf("it is not allowed what it needs:\n%s", text)
 	}
-}
-
-// lockedText is what many write.
-type lockedText struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lockedText) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // useAll has the bridge do what nodes do.

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,11 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/epmesh/epmesh/config"
+	"github.com/epmesh/epmesh/integration/logbuffer"
 	"github.com/epmesh/epmesh/integration/shared"
 	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/node/pipeline"
@@ -30,20 +29,7 @@ import (
 // elsewhere.
 type celProcess struct {
 	client pb.AnalysisClient
-	mu     sync.Mutex
-	out    bytes.Buffer
-}
-
-func (p *celProcess) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.out.Write(b)
-}
-
-func (p *celProcess) log() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.out.String()
+	log    logbuffer.Buffer
 }
 
 func startCel(t *testing.T, rules string) *celProcess {
@@ -59,7 +45,7 @@ func startCel(t *testing.T, rules string) *celProcess {
 	p := &celProcess{}
 	cmd := exec.Command(epmesh(t), "plugin", "run", "cel")
 	cmd.Env = append(plainEnviron(), "WORK_DIR="+dir)
-	cmd.Stdout, cmd.Stderr = p, p
+	cmd.Stdout, cmd.Stderr = &p.log, &p.log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +71,7 @@ func (p *celProcess) analyze(t *testing.T, e *pb.Event) []string {
 		}
 	}
 	if !errors.Is(err, io.EOF) {
-		t.Fatalf("%v\n%s", err, p.log())
+		t.Fatalf("%v\n%s", err, p.log.String())
 	}
 	return names
 }
@@ -200,7 +186,7 @@ func TestRealRulesInTheProcess(t *testing.T) {
 	p.analyze(t, e)
 	rules, report := config.LoadRules(dir)
 	var loaded, left int
-	for line := range strings.Lines(p.log()) {
+	for line := range strings.Lines(p.log.String()) {
 		var said struct {
 			Message string `json:"@message"`
 			Rules   int    `json:"rules"`
@@ -222,7 +208,7 @@ func TestRealRulesInTheProcess(t *testing.T) {
 		}
 	}
 	if len(rules) < 90 || loaded == 0 || loaded+left < len(rules)+len(report.Errors()) {
-		t.Errorf("%d rules loaded and %d left out of %d\n%s", loaded, left, len(rules), p.log())
+		t.Errorf("%d rules loaded and %d left out of %d\n%s", loaded, left, len(rules), p.log.String())
 	}
 	t.Logf("%d rules loaded, %d left out", loaded, left)
 }

@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/epmesh/epmesh/bridge"
 	"github.com/epmesh/epmesh/config"
+	"github.com/epmesh/epmesh/integration/logbuffer"
 	"github.com/epmesh/epmesh/node"
 	"github.com/epmesh/epmesh/node/plugin/plugintest"
 	"github.com/epmesh/epmesh/plugins"
@@ -31,26 +31,9 @@ func TestMain(m *testing.M) {
 type testNode struct {
 	t    testing.TB
 	dir  string
-	log  *lockedBuffer
+	log  *logbuffer.Buffer
 	stop func()
 	addr node.Addresses
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func settings(t testing.TB, dir string, change ...func(*config.Settings)) config.Settings {
@@ -78,7 +61,7 @@ func write(t testing.TB, dir, name, text string) {
 
 func start(t testing.TB, dir string, change ...func(*config.Settings)) *testNode {
 	t.Helper()
-	n := &testNode{t: t, dir: dir, log: new(lockedBuffer)}
+	n := &testNode{t: t, dir: dir, log: new(logbuffer.Buffer)}
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan node.Addresses, 1), make(chan error, 1)
 	go func() {

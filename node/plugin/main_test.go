@@ -1,17 +1,16 @@
 package plugin_test
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 
+	"github.com/epmesh/epmesh/integration/logbuffer"
 	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/node/plugin"
 	"github.com/epmesh/epmesh/node/plugin/plugintest"
@@ -30,37 +29,15 @@ func TestMain(m *testing.M) {
 // patience bounds every wait of these tests; none is expected to last.
 const patience = 20 * time.Second
 
-// logBuffer is a log that tests read.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
-func (b *logBuffer) logger() hclog.Logger {
-	return hclog.New(&hclog.LoggerOptions{Output: b, Level: hclog.Trace, JSONFormat: true})
-}
-
 // logger writes to the test's own log.
-func logger(t testing.TB) (hclog.Logger, *logBuffer) {
-	b := new(logBuffer)
+func logger(t testing.TB) (hclog.Logger, *logbuffer.Buffer) {
+	b := new(logbuffer.Buffer)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(b.String())
 		}
 	})
-	return b.logger(), b
+	return hclog.New(&hclog.LoggerOptions{Output: b, Level: hclog.Trace, JSONFormat: true}), b
 }
 
 // socketDir is a folder whose path is short enough for sockets.

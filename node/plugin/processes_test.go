@@ -10,11 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/epmesh/epmesh/integration/logbuffer"
 	"github.com/epmesh/epmesh/node/plugin"
 	"github.com/epmesh/epmesh/node/plugin/plugintest"
 )
 
-func newProcesses(t testing.TB, dir string, change func(*plugin.ProcessOptions)) (ps *plugin.Processes, text *logBuffer, stop func()) {
+func newProcesses(t testing.TB, dir string, change func(*plugin.ProcessOptions)) (ps *plugin.Processes, text *logbuffer.Buffer, stop func()) {
 	log, text := logger(t)
 	o := plugin.ProcessOptions{
 		WorkDir: dir, Logger: log, Guard: guardArgv(), Node: "n1",
@@ -203,7 +204,7 @@ func TestCrashKillsGroup(t *testing.T) {
 }
 
 // messages are the log's lines of one plugin.
-func messages(text *logBuffer, name string) (all []map[string]any) {
+func messages(text *logbuffer.Buffer, name string) (all []map[string]any) {
 	for line := range strings.Lines(text.String()) {
 		var m map[string]any
 		if json.Unmarshal([]byte(line), &m) == nil && m["plugin"] == name {
@@ -213,7 +214,7 @@ func messages(text *logBuffer, name string) (all []map[string]any) {
 	return all
 }
 
-func find(text *logBuffer, name, message string) map[string]any {
+func find(text *logbuffer.Buffer, name, message string) map[string]any {
 	for _, m := range messages(text, name) {
 		if m["@message"] == message {
 			return m

@@ -1,7 +1,6 @@
 package cel
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/epmesh/epmesh/config"
+	"github.com/epmesh/epmesh/integration/logbuffer"
 	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/plugins"
 	"github.com/epmesh/epmesh/plugins/cel/history"
@@ -294,7 +294,7 @@ func TestServedAndReloaded(t *testing.T) {
 	if err := os.WriteFile(file, []byte("name: first\ndataTypes: [sshd]\nwhere: exists(\"origin.ip\")"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var out lockedBuffer
+	var out logbuffer.Buffer
 	r, err := New(plugins.Instance{Name: "detect", Dir: dir, Logger: plugins.NewLogger("detect", &out), Config: gjson.Parse(`{"bundled":"cel","reload":"50ms"}`)})
 	if err != nil {
 		t.Fatal(err)
@@ -334,23 +334,6 @@ func TestServedAndReloaded(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 func BenchmarkAnalyze(b *testing.B) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/epmesh/epmesh/config"
+	"github.com/epmesh/epmesh/integration/logbuffer"
 	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/plugins"
 	"github.com/epmesh/epmesh/plugins/cel/history"
@@ -131,7 +132,7 @@ func TestReloadKeepsWhatBroke(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var out lockedBuffer
+	var out logbuffer.Buffer
 	a := &analyzer{Instance: plugins.Instance{Name: "cel", Dir: dir, Logger: plugins.NewLogger("cel", &out)}, settings: defaults()}
 	a.prepare()
 	a.store = history.NewMemory(history.Limits{Events: 1000, Bytes: 1 << 20, Age: time.Hour})

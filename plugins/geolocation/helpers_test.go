@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/epmesh/epmesh/integration/logbuffer"
 	"github.com/epmesh/epmesh/plugins"
 	"github.com/epmesh/epmesh/plugins/enginetest"
 	pb "github.com/epmesh/epmesh/proto"
@@ -109,14 +110,14 @@ func about(t testing.TB, d *data, ip string) string {
 
 // running is the plugin behind its socket.
 type running struct {
-	out    *enginetest.Output
+	out    *logbuffer.Buffer
 	client pb.ParsingClient
 	stop   func() error
 }
 
 func run(t testing.TB, dir, name, settings string) *running {
 	t.Helper()
-	w := &running{out: new(enginetest.Output)}
+	w := &running{out: new(logbuffer.Buffer)}
 	r, err := New(plugins.Instance{Name: name, Dir: dir, Logger: plugins.NewLogger(name, w.out), Config: gjson.Parse(settings)})
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/epmesh/epmesh/integration/logbuffer"
 	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/plugins"
 	"github.com/epmesh/epmesh/plugins/enginetest"
@@ -24,7 +25,7 @@ import (
 // world is a running plugin and the engine that it sends to.
 type world struct {
 	*enginetest.Engine
-	out    *enginetest.Output
+	out    *logbuffer.Buffer
 	server *server
 	url    string // of the first listener
 	client *http.Client
@@ -43,7 +44,7 @@ func run(t testing.TB, settings string) *world {
 
 func runOver(t testing.TB, e *enginetest.Engine, settings string) *world {
 	t.Helper()
-	w := &world{Engine: e, out: new(enginetest.Output)}
+	w := &world{Engine: e, out: new(logbuffer.Buffer)}
 	r, err := New(instance(w.Dir, w.out, settings))
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/epmesh/epmesh/integration/logbuffer"
 	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/plugins"
 	"github.com/epmesh/epmesh/plugins/enginetest"
@@ -23,7 +24,7 @@ import (
 func BenchmarkTCP(b *testing.B) {
 	const n = 100_000
 	sink := enginetest.NewSink(b, shortdir.New(b))
-	out := new(enginetest.Output)
+	out := new(logbuffer.Buffer)
 	i := plugins.Instance{Name: "s", Dir: sink.Dir, Logger: plugins.NewLogger("s", out), Config: parse(`{"listeners":[{"listen":"127.0.0.1:0","network":"tcp"}]}`)}
 	r, err := New(i)
 	if err != nil {

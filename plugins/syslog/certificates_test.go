@@ -18,8 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/epmesh/epmesh/integration/logbuffer"
 	"github.com/epmesh/epmesh/plugins"
-	"github.com/epmesh/epmesh/plugins/enginetest"
 )
 
 // logRecord is what an engine stores.
@@ -190,7 +190,7 @@ func TestTLS(t *testing.T) {
 func TestCertificatesAreReloaded(t *testing.T) {
 	a := newAuthority(t)
 	a.server("server")
-	out := new(enginetest.Output)
+	out := new(logbuffer.Buffer)
 	c, err := newCertificates(tlsSetting{Cert: a.path("server.pem"), Key: a.path("server.key"), ClientAuth: "none"}, plugins.NewLogger("s", out))
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/epmesh/epmesh/integration/logbuffer"
 	"github.com/epmesh/epmesh/integration/shortdir"
 	"github.com/epmesh/epmesh/plugins"
 	"github.com/epmesh/epmesh/plugins/enginetest"
@@ -25,7 +26,7 @@ import (
 
 type world struct {
 	*enginetest.Engine
-	out    *enginetest.Output
+	out    *logbuffer.Buffer
 	server *server
 	stop   func()
 }
@@ -33,7 +34,7 @@ type world struct {
 // run starts the plugin and returns the addresses it announces, by network.
 func run(t *testing.T, settings string) (*world, map[string]string) {
 	t.Helper()
-	w := &world{Engine: enginetest.New(t, shortdir.New(t)), out: new(enginetest.Output)}
+	w := &world{Engine: enginetest.New(t, shortdir.New(t)), out: new(logbuffer.Buffer)}
 	r, err := New(plugins.Instance{Name: "syslog", Dir: w.Dir, Host: "this-host", Logger: plugins.NewLogger("syslog", w.out), Config: gjson.Parse(settings)})
 	if err != nil {
 		t.Fatal(err)

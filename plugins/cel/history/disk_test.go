@@ -1,7 +1,6 @@
 package history
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,8 +14,8 @@ import (
 	"time"
 
 	"github.com/epmesh/epmesh/config"
+	"github.com/epmesh/epmesh/integration/logbuffer"
 	pb "github.com/epmesh/epmesh/proto"
-	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 )
 
@@ -64,26 +63,6 @@ func count(t testing.TB, s Store, with ...Criterion) int {
 	}
 	return r.Total
 }
-
-// logged collects what a store logs.
-type logged struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *logged) logger() hclog.Logger { return hclog.New(&hclog.LoggerOptions{Output: l}) }
 
 func TestOneProcessAFolder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "h")
@@ -188,9 +167,9 @@ func TestDamageIsPutAside(t *testing.T) {
 	flip(list[0], 100)                 // the tail: the file cannot be used
 	flip(files(indexSuffix)[1], 300)   // an index: is made anew
 	flip(files(journalSuffix)[0], 500) // a record: is cut off, with what follows
-	var log logged
+	var log logbuffer.Buffer
 	o := testOptions()
-	o.Logger = log.logger()
+	o.Logger = log.Logger()
 	d = openTest(t, dir, o)
 	for _, want := range []string{"is damaged and put aside", list[0] + ".damaged", "index is made anew", "journal is cut", "bytes lost"} {
 		if !strings.Contains(log.String(), want) {
@@ -211,7 +190,7 @@ func TestDamageIsPutAside(t *testing.T) {
 	// A block that was damaged is found by the search that needs it. The segment
 	// is put aside, and the search answers from what is left, as does every other.
 	flip(list[2], int(size0(t, list[2]))-20)
-	o.Logger = log.logger()
+	o.Logger = log.Logger()
 	d = openTest(t, dir, o)
 	before := d.Stats()
 	r, err := d.Search(t.Context(), Query{Index: every(t), Before: 401, Limit: 200})
