@@ -107,7 +107,7 @@ func TestLimiterFollows(t *testing.T) {
 		}
 		// Each takes longer, without any queue: a new base is found in time.
 		wide.took.Store(int64(80 * time.Millisecond))
-		press(t, l, wide, 100, 2*slowdownEvery)
+		press(t, l, wide, 100, 7*slowdownEvery/4) // not while the next is looked for
 		if limit := l.limit.Load(); limit != 64 {
 			t.Errorf("64 at once, slower: the limit is %d", limit)
 		}

@@ -28,6 +28,8 @@ type StreamState struct {
 	Replicas int    `json:"replicas"`
 	// Stale are the copies that are not whole, and were not a moment ago.
 	Stale []StaleCopy `json:"stale,omitempty"`
+	// Missing copies are on no server.
+	Missing int `json:"missing,omitempty"`
 }
 
 // State asks the server for all streams and consumers of epmesh. With an error it
@@ -45,11 +47,12 @@ func (b *Bridge) State(ctx context.Context) ([]StreamState, []Pending, error) {
 			continue
 		}
 		info := stream.CachedInfo()
-		states = append(states, StreamState{
+		state := StreamState{
 			Name: s.name, Messages: info.State.Msgs, Bytes: info.State.Bytes,
 			MaxBytes: max(info.Config.MaxBytes, 0), Replicas: info.Config.Replicas,
-			Stale: staleCopies(info.Cluster),
-		})
+		}
+		state.copies(info, all)
+		states = append(states, state)
 		for _, c := range all {
 			if c.Name == keeper {
 				continue

@@ -8,8 +8,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// StaleCopy is a server's copy of a stream that lacks something. While there is
-// one, the loss of a further server may stop the stream.
+// StaleCopy is a server's copy of a stream, or of what its consumers have done, that
+// lacks something. While there is one, the loss of a further server may stop the
+// stream.
 type StaleCopy struct {
 	Server string `json:"server"`
 	// Away: the server gives no answer. Else it catches up.
@@ -18,18 +19,38 @@ type StaleCopy struct {
 	Behind uint64 `json:"behind,omitempty"`
 }
 
-// staleCopies are those that a stream's leader knows of; none where there is one
-// server only, or no leader that could tell.
-func staleCopies(c *jetstream.ClusterInfo) (stale []StaleCopy) {
-	if c == nil || c.Leader == "" {
-		return nil
-	}
-	for _, p := range c.Replicas {
-		if p.Offline || !p.Current {
-			stale = append(stale, StaleCopy{Server: p.Name, Away: p.Offline, Behind: p.Lag})
+// copies sets which copies of a stream and its consumers are not whole.
+func (s *StreamState) copies(stream *jetstream.StreamInfo, consumers []*jetstream.ConsumerInfo) {
+	s.Stale, s.Missing = nil, 0
+	s.look(stream.Cluster, stream.Config.Replicas)
+	for _, c := range consumers {
+		want := stream.Config.Replicas
+		if c.Config.Replicas > 0 {
+			want = c.Config.Replicas
 		}
+		s.look(c.Cluster, want)
 	}
-	return stale
+}
+
+// look adds what the leader of one group of copies knows: nothing where there is one
+// server only, or no leader that could tell.
+func (s *StreamState) look(c *jetstream.ClusterInfo, want int) {
+	if c == nil || c.Leader == "" {
+		return
+	}
+	s.Missing = max(s.Missing, want-1-len(c.Replicas))
+	for _, p := range c.Replicas {
+		if !p.Offline && p.Current {
+			continue
+		}
+		i := slices.IndexFunc(s.Stale, func(was StaleCopy) bool { return was.Server == p.Name })
+		if i < 0 {
+			i = len(s.Stale)
+			s.Stale = append(s.Stale, StaleCopy{Server: p.Name})
+		}
+		s.Stale[i].Away = s.Stale[i].Away || p.Offline
+		s.Stale[i].Behind = max(s.Stale[i].Behind, p.Lag)
+	}
 }
 
 // staleLook is after what time it is looked again at copies that catch up: under
@@ -38,20 +59,22 @@ const staleLook = 250 * time.Millisecond
 
 // dropMoments leaves out the copies that are whole when they are looked at again.
 func (b *Bridge) dropMoments(ctx context.Context, states []StreamState) {
-	behind := func(c StaleCopy) bool { return !c.Away }
-	if !slices.ContainsFunc(states, func(s StreamState) bool { return slices.ContainsFunc(s.Stale, behind) }) || sleep(ctx, staleLook) != nil {
+	behind := func(s StreamState) bool {
+		return slices.ContainsFunc(s.Stale, func(c StaleCopy) bool { return !c.Away })
+	}
+	if !slices.ContainsFunc(states, behind) || sleep(ctx, staleLook) != nil {
 		return
 	}
 	for i, s := range states {
-		if !slices.ContainsFunc(s.Stale, behind) {
+		if !behind(s) {
 			continue
 		}
-		stream, err := b.js.Stream(ctx, s.Name)
+		stream, consumers, err := b.consumersOf(ctx, s.Name)
 		if err != nil {
 			continue // what was seen first is told
 		}
-		now := staleCopies(stream.CachedInfo().Cluster)
-		states[i].Stale = slices.DeleteFunc(now, func(c StaleCopy) bool {
+		states[i].copies(stream.CachedInfo(), consumers)
+		states[i].Stale = slices.DeleteFunc(states[i].Stale, func(c StaleCopy) bool {
 			return !slices.ContainsFunc(s.Stale, func(was StaleCopy) bool { return was.Server == c.Server })
 		})
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -73,17 +72,6 @@ func (c *Cluster) Stop(i int) {
 	if s := c.servers[i]; s != nil {
 		c.servers[i] = nil
 		s.Shutdown()
-	}
-}
-
-// Wipe takes away the disk of a server that was stopped.
-func (c *Cluster) Wipe(i int) {
-	c.tb.Helper()
-	if c.servers[i] != nil {
-		c.tb.Fatal("the server runs")
-	}
-	if err := os.RemoveAll(c.options[i].Dir); err != nil {
-		c.tb.Fatal(err)
 	}
 }
 

@@ -12,8 +12,8 @@ import (
 // replicasText is how many copies a stream has, and how many of them are whole
 // where some are not.
 func replicasText(s bridge.StreamState) string {
-	if len(s.Stale) > 0 {
-		return fmt.Sprintf("%d of %d", max(s.Replicas-len(s.Stale), 0), s.Replicas)
+	if n := len(s.Stale) + s.Missing; n > 0 {
+		return fmt.Sprintf("%d of %d", max(s.Replicas-n, 0), s.Replicas)
 	}
 	return fmt.Sprint(s.Replicas)
 }
@@ -38,6 +38,13 @@ func copiesText(streams []bridge.StreamState) (lines []string) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(behind)) {
 		lines = append(lines, fmt.Sprintf("the server %s catches up with %s; wait for it before another is stopped", name, strings.Join(behind[name], ", ")))
+	}
+	missing := 0
+	for _, s := range streams {
+		missing = max(missing, s.Missing)
+	}
+	if missing > 0 {
+		lines = append(lines, fmt.Sprintf("streams have fewer copies than they should, and no server for them: start %s", count(missing, "further server")))
 	}
 	return lines
 }

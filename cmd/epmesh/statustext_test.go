@@ -64,6 +64,7 @@ func mesh(now time.Time) meshJSON {
 		Streams: []bridge.StreamState{
 			{Name: "EPMESH_LOG", Messages: 12, Bytes: 3 << 20, Replicas: 3, Stale: []bridge.StaleCopy{{Server: "nats-2", Behind: 40}, {Server: "nats-3", Away: true, Behind: 90}}},
 			{Name: "EPMESH_EVENT", Messages: 7, Bytes: 512, MaxBytes: 1 << 30, Replicas: 3, Stale: []bridge.StaleCopy{{Server: "nats-2"}}},
+			{Name: "EPMESH_DEAD", Bytes: 512, Replicas: 3, Missing: 1},
 		},
 	}
 	m.join([]bridge.Pending{
