@@ -46,7 +46,11 @@ func TestLags(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l := lags()
+	var l map[string]bridge.Lag
+	eventually(t, "the consumers have heard of what is stored", func() bool {
+		l = lags()
+		return l[parse.Name()].Messages > 0 && l[one.Name()].Messages > 0 && l[two.Name()].Messages > 1
+	})
 	if got := l[parse.Name()]; got.Messages == 0 || got.Items < items/2 || got.Items > 2*items {
 		t.Errorf("of %d items it says %+v", items, got)
 	}
