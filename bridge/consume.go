@@ -139,7 +139,7 @@ func (b *Bridge) consumer(ctx context.Context, stream, name string) (jetstream.C
 			told = true
 			b.log.Warn("cannot ask for the consumer, trying again", "consumer", name, "error", err)
 		}
-		_ = sleep(ctx, pause)
+		_ = sleep(ctx, pause) // the next ask tells where ctx has ended
 	}
 }
 

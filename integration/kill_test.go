@@ -21,10 +21,7 @@ func soak(t *testing.T) (long time.Duration, rate int, seed uint64) {
 			t.Fatalf("%s: %v", name, err)
 		}
 	}
-	if v := os.Getenv("EPMESH_SOAK"); v != "" {
-		long, err = time.ParseDuration(v)
-		fail("EPMESH_SOAK")
-	}
+	long, _ = lasting(t, "EPMESH_SOAK")
 	rate = 400
 	if v := os.Getenv("EPMESH_RATE"); v != "" {
 		rate, err = strconv.Atoi(v)
@@ -36,6 +33,21 @@ func soak(t *testing.T) (long time.Duration, rate int, seed uint64) {
 		fail("EPMESH_SEED")
 	}
 	return long, rate, seed
+}
+
+// lasting is how long a test goes on that is run where a variable says so, and
+// whether it does.
+func lasting(t *testing.T, variable string) (d time.Duration, wanted bool) {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return 0, false
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("%s: %v", variable, err)
+	}
+	return d, true
 }
 
 // With load running, any plugin or the node is killed at random moments. Every

@@ -2,7 +2,6 @@ package integration
 
 import (
 	"math/rand/v2"
-	"os"
 	"testing"
 	"time"
 )
@@ -11,12 +10,10 @@ import (
 // that leave no majority of the servers. It prints them; EPMESH_LIVENESS says how
 // long each lasts.
 func TestLivenessInMesh(t *testing.T) {
-	v := os.Getenv("EPMESH_LIVENESS")
-	if v == "" {
+	hold, wanted := lasting(t, "EPMESH_LIVENESS")
+	if !wanted {
 		t.Skip("EPMESH_LIVENESS=5s runs it: it takes minutes")
 	}
-	hold, err := time.ParseDuration(v)
-	must(t, err)
 	_, rate, seed := soak(t)
 	random := rand.New(rand.NewPCG(seed, 4))
 	m := startChaos(t, nil)

@@ -60,13 +60,9 @@ func TestMemory(t *testing.T) {
 		t.Skip("takes 15 seconds, and means nothing under the race detector")
 	}
 	soak, limit := 15*time.Second, float64(shortRSS)
-	text := os.Getenv("EPMESH_SOAK")
-	if text != "" {
-		var err error
-		limit = maxRSS
-		if soak, err = time.ParseDuration(text); err != nil {
-			t.Fatalf("EPMESH_SOAK: %v", err)
-		}
+	asked, long := lasting(t, "EPMESH_SOAK")
+	if long {
+		soak, limit = asked, maxRSS
 	}
 	perSecond := keptUpWith
 	if v := os.Getenv("EPMESH_RATE"); v != "" {
@@ -133,7 +129,7 @@ func TestMemory(t *testing.T) {
 	if most > limit {
 		t.Errorf("%.1f MiB are more than %.0f", mib(most), mib(limit))
 	}
-	if text != "" && last-middle > maxGrowth {
+	if long && last-middle > maxGrowth {
 		t.Errorf("it grew by %.1f MiB", mib(last-middle))
 	}
 }

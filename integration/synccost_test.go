@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -13,12 +12,10 @@ import (
 // with a sync each two minutes, one after the other in turns, on the disk of the
 // temporary directory. EPMESH_SYNC=5s measures for so long each.
 func TestWhatSyncCosts(t *testing.T) {
-	text := os.Getenv("EPMESH_SYNC")
-	if text == "" {
+	window, wanted := lasting(t, "EPMESH_SYNC")
+	if !wanted {
 		t.Skip("EPMESH_SYNC=5s runs it: it measures")
 	}
-	window, err := time.ParseDuration(text)
-	must(t, err)
 	rates := map[string][]float64{}
 	for range 3 {
 		for _, sync := range []string{"always", "2m"} {
